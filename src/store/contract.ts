@@ -1,0 +1,159 @@
+import type { Encoding } from '../key/encoding.js'
+import type { Position } from '../key/position.js'
+
+/**
+ * What an acknowledged write has survived.
+ *
+ * - `'memory'`: it is in the memtable; a process that dies loses it.
+ * - `'os'`: its bytes were handed to the operating system: any death of the process is survived, a power loss may
+ *   take a suffix of the log.
+ * - `{ intervalMs }`: as `'os'`, and the log is synced in the background at least that often.
+ * - `'disk'`: fdatasync returned: nothing acknowledged is lost.
+ */
+export type Durability = 'memory' | 'os' | 'disk' | { readonly intervalMs: number }
+
+export interface WriteOptions {
+  /** Overrides the store's durability for this write. */
+  readonly durability?: Durability
+  /** Commit only if the key's entry has this position; `null`: only if there is none. Else `VARVE_CONFLICT`. */
+  readonly ifPosition?: Position | null
+}
+
+/** A condition on one key, evaluated in commit order, before the batch. */
+export interface Check<K> {
+  readonly key: K
+  readonly position: Position | null
+}
+
+export type BatchOp<K, V> =
+  | { readonly type: 'put'; readonly key: K; readonly value: V }
+  | { readonly type: 'del'; readonly key: K }
+
+/** A pinned position: reads that name it see the store as it was. Hold it briefly: it keeps old data on disk. */
+export interface Snapshot {
+  readonly position: Position
+  close(): void
+  [Symbol.dispose](): void
+}
+
+export interface ReadOptions {
+  readonly snapshot?: Snapshot | undefined
+  /** Wait until the store has reached this position. */
+  readonly atLeast?: Position
+  /** How long `atLeast` may wait before `VARVE_TIMEOUT`; default: for ever. */
+  readonly timeoutMs?: number
+}
+
+/** Bounds compare as unsigned bytes of the encoded key. `prefix` is a prefix of the encoded key. */
+export interface Range<K> {
+  readonly gt?: K | undefined
+  readonly gte?: K | undefined
+  readonly lt?: K | undefined
+  readonly lte?: K | undefined
+  readonly prefix?: K | undefined
+  readonly reverse?: boolean | undefined
+  /** At most this many entries; -1 or Infinity: all. */
+  readonly limit?: number | undefined
+  readonly snapshot?: Snapshot | undefined
+}
+
+/** An async iterator with bulk steps. Its memory is bounded by blocks, not by the range. */
+export interface RangeIterator<T> extends AsyncIterableIterator<T> {
+  /** Up to `size` entries; an empty array: the end. */
+  nextv(size: number): Promise<T[]>
+  /** The rest, at once, in memory; closes the iterator. */
+  all(): Promise<T[]>
+  /** Goes to `key`, or to the next one in the direction of travel; stays within the range. */
+  seek(key: unknown): void
+  close(): Promise<void>
+}
+
+export interface OpenOptions<K = string, V = string> {
+  /** Default `'utf8'`. `'tuple'` keeps the order of typed tuples. */
+  readonly keyEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | 'tuple' | Encoding<K>
+  /** Default `'utf8'`. */
+  readonly valueEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | Encoding<V>
+  /** Default true. */
+  readonly createIfMissing?: boolean
+  /** Default false. */
+  readonly errorIfExists?: boolean
+  /** Default false. Takes no lock and writes nothing; sees the store as it was when opened. */
+  readonly readOnly?: boolean
+  /** Default `{ intervalMs: 1000 }`. */
+  readonly durability?: Durability
+  /** Bytes for memtables, block cache, indexes and filters together; default 256 MiB. A cap, not a hint. */
+  readonly memory?: number
+  /** Default `'lz4'`. */
+  readonly compression?: 'lz4' | 'none'
+  /** Default `'leveled'`. */
+  readonly compaction?: 'leveled' | 'tiered'
+  /** Background threads, 0 to 4, default 1. 0 runs jobs in slices on the main thread. */
+  readonly workers?: number
+  /** What of the log is kept beyond what recovery needs. */
+  readonly log?: LogRetentionOptions
+  /** Bytes of one memtable; default a sixth of `memory`, at most 64 MiB. */
+  readonly memtableBytes?: number
+  /** Target size of a segment; default 32 MiB. */
+  readonly segmentBytes?: number
+  /** Target size of a data block before compression; default 8 KiB. */
+  readonly blockBytes?: number
+  /** How many times larger each level is than the one above; default 10. */
+  readonly levelRatio?: number
+  /** Segments in level 0 that start a compaction; default 4. */
+  readonly l0SegmentsMax?: number
+}
+
+export interface LogRetentionOptions {
+  /** Keep up to so many bytes of closed log files; default 0. */
+  readonly maxBytes?: number
+  /** Drop retained files older than this, even under `maxBytes`; default: no limit. */
+  readonly maxAgeMs?: number
+  /** A reader's pin keeps at most so many bytes; beyond it the reader loses its position. Default 1 GiB. */
+  readonly pinnedMaxBytes?: number
+}
+
+export interface VerifyReport {
+  readonly segments: number
+  readonly blocks: number
+  readonly entries: number
+  readonly bytes: number
+  readonly logFiles: number
+}
+
+export interface LevelStats {
+  readonly level: number
+  readonly segments: number
+  readonly bytes: number
+  readonly entries: number
+}
+
+export interface Stats {
+  readonly position: Position
+  readonly durablePosition: Position
+  readonly flushedPosition: Position
+  readonly oldestPosition: Position
+  readonly levels: readonly LevelStats[]
+  /** Bytes of all segments and log files. */
+  readonly diskBytes: number
+  readonly segmentBytes: number
+  readonly logBytes: number
+  /** Entries in segments and memtables, older versions and tombstones included. */
+  readonly entries: number
+  /** Bytes written by flushes and compactions, over bytes flushed, since the store was created; 0 before. */
+  readonly writeAmplification: number
+  /** Bytes of all levels over bytes of the deepest one; 0 when empty. */
+  readonly spaceAmplification: number
+  readonly memory: {
+    readonly budgetBytes: number
+    readonly usedBytes: number
+    readonly memtableBytes: number
+    readonly cacheBytes: number
+    readonly tableBytes: number
+  }
+  readonly cache: { readonly hits: number; readonly misses: number; readonly entries: number }
+  readonly stall: { readonly count: number; readonly totalMs: number; readonly active: boolean }
+  readonly snapshots: { readonly count: number; readonly oldestPosition: Position | undefined }
+  readonly jobs: { readonly flushes: number; readonly compactions: number; readonly moves: number }
+  /** The first failure that stopped writes, if any. */
+  readonly health: Error | undefined
+}
