@@ -1,0 +1,108 @@
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { crashWriter, proveBatches, reopenAfterCrash, runDemoWriter } from './demo-crash.js'
+import { type CityData, type DemoStore, openDemoStore, readCities } from './demo-data.js'
+import { claim, note, paint, section } from './demo-report.js'
+import { changeUnderSnapshot, loadCities, proveCities, readBack, scanCountries } from './demo-steps.js'
+import { UsageError } from './failure.js'
+import { formatBytes, formatCount, formatDuration } from './format.js'
+import { printLine } from './output.js'
+import { startProgress, withElapsedTime } from './progress.js'
+import { describeTree } from './stats-report.js'
+import { closeAfter } from './store.js'
+import { describeVerified } from './upkeep.js'
+
+interface DemoOptions {
+  readonly keep?: boolean
+}
+
+export function addDemoCommands(program: Command): void {
+  program
+    .command('demo [dir]')
+    .description(
+      'shows the store at work on 171,075 cities, a crash included; fails if a claim does not hold',
+    )
+    .option('--keep', 'keep the temporary directory')
+    .action(runDemo)
+  program.command('demo-writer <dir>', { hidden: true }).action(runDemoWriter)
+}
+
+async function runDemo(given: string | undefined, options: DemoOptions): Promise<void> {
+  const startedAt = performance.now()
+  const data = readCities()
+  const directory = given ?? makeTemporaryDirectory(options.keep === true)
+  if (given !== undefined) requireUnused(given)
+  const isRemoved = given === undefined && !options.keep
+  printLine(`${paint('bold', 'Varve demo')}  Node ${process.version}, ${process.platform} ${process.arch}`)
+  printLine(`in ${directory}${isRemoved ? ' (removed at the end)' : ''}`)
+  await showStore(directory, data)
+  section('Crash')
+  const acknowledged = await crashWriter(directory)
+  const store = await reopenAfterCrash(directory)
+  await closeAfter(store, async () => {
+    const records = await proveBatches(store, acknowledged)
+    await proveCities(store, data)
+    await showUpkeep(store, data, records)
+  })
+  printLine(`\nEvery claim held. ${formatDuration(performance.now() - startedAt)} in all.`)
+}
+
+async function showStore(directory: string, data: CityData): Promise<void> {
+  const store = await openDemoStore(directory)
+  await closeAfter(store, async () => {
+    section('Load')
+    await loadCities(store, data)
+    section('Read')
+    await readBack(store, data)
+    section('Scan')
+    await scanCountries(store, data)
+    section('Snapshot')
+    await changeUnderSnapshot(store, data)
+  })
+}
+
+async function showUpkeep(store: DemoStore, data: CityData, crashRecords: number): Promise<void> {
+  section('Compact')
+  const before = store.stats().diskBytes
+  const startedAt = performance.now()
+  await withElapsedTime('compact', store.compact())
+  const elapsedMs = performance.now() - startedAt
+  const after = store.stats()
+  note(
+    `${formatBytes(before)} on disk before, ${formatBytes(after.diskBytes)} after, in ${formatDuration(elapsedMs)}`,
+  )
+  await proveCities(store, data)
+  let records = 0
+  for await (const _ of store.keys({ prefix: 'crash:' })) records++
+  claim(records === crashRecords, `and the ${formatCount(records)} records of the process that died`)
+
+  section('Tree')
+  for (const line of describeTree(store.stats())) note(line)
+
+  section('Verify')
+  const progress = startProgress('verify', 'bytes')
+  const report = await store
+    .verify({ onProgress: (done, total) => progress.update(done, total) })
+    .finally(() => progress.stop())
+  claim(report.entries > 0, `every checksum is right: ${describeVerified(report)}`)
+}
+
+function makeTemporaryDirectory(isKept: boolean): string {
+  const directory = mkdtempSync(join(tmpdir(), 'varve-demo-'))
+  if (isKept) return directory
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
+  // Without a listener a signal ends the process before its exit handlers.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+  return directory
+}
+
+/** The demo counts what it finds: it wants a directory of its own. */
+function requireUnused(directory: string): void {
+  const stats = statSync(directory, { throwIfNoEntry: false })
+  if (stats === undefined) return
+  if (!stats.isDirectory() || readdirSync(directory).length > 0) {
+    throw new UsageError(`the demo wants a new or empty directory: ${directory}`)
+  }
+}

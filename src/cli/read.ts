@@ -1,0 +1,111 @@
+import { type Command, Option } from 'commander'
+import type { Range } from '../store/contract.js'
+import { complain, EXIT_FINDING } from './failure.js'
+import { jsonField } from './format.js'
+import { printJson, withOutput } from './output.js'
+import { parseCount, parseKey, type Store, withHexKey, withJson, withStore } from './store.js'
+
+interface GetOptions {
+  readonly hex?: boolean
+  readonly hexKey?: boolean
+  readonly json?: boolean
+}
+
+interface ScanOptions extends GetOptions {
+  readonly prefix?: string
+  readonly gt?: string
+  readonly gte?: string
+  readonly lt?: string
+  readonly lte?: string
+  readonly reverse?: boolean
+  readonly limit?: number
+  readonly keys?: boolean
+  readonly values?: boolean
+}
+
+export function addReadCommands(program: Command): void {
+  const get = program.command('get <dir> <key>').description('prints the value of a key; 1 if there is none')
+  withJson(withHexKey(get)).option('--hex', 'print the value in hexadecimal').action(runGet)
+
+  const scan = program.command('scan <dir>').description('prints a range as lines of key, tab, value')
+  withJson(withHexKey(scan))
+    .option('--prefix <key>', 'only keys that start so')
+    .option('--gt <key>', 'only keys after this one')
+    .option('--gte <key>', 'only this key and those after it')
+    .option('--lt <key>', 'only keys before this one')
+    .option('--lte <key>', 'only this key and those before it')
+    .option('--reverse', 'from the last to the first')
+    .option('--limit <n>', 'at most so many', parseCount)
+    .addOption(new Option('--keys', 'only the keys').conflicts('values'))
+    .addOption(new Option('--values', 'only the values').conflicts('keys'))
+    .option('--hex', 'print keys and values in hexadecimal')
+    .action(runScan)
+}
+
+async function runGet(directory: string, keyText: string, options: GetOptions): Promise<void> {
+  const key = parseKey(keyText, options.hexKey)
+  const entry = await withStore(directory, 'read', (store) => store.getEntry(key))
+  if (entry === undefined) {
+    complain('key not found')
+    process.exitCode = EXIT_FINDING
+    return
+  }
+  if (options.json) {
+    const isHex = options.hex === true
+    printJson({
+      ...toField('key', key, isHex),
+      ...toField('value', entry.value, isHex),
+      position: entry.position,
+    })
+    return
+  }
+  await withOutput((output) => output.write(options.hex ? entry.value.toString('hex') : entry.value, '\n'))
+}
+
+async function runScan(directory: string, options: ScanOptions): Promise<void> {
+  const range = toRange(options)
+  await withStore(directory, 'read', (store) =>
+    withOutput(async (output) => {
+      for await (const line of lines(store, range, options)) await output.write(...line, '\n')
+    }),
+  )
+}
+
+async function* lines(
+  store: Store,
+  range: Range<Buffer>,
+  options: ScanOptions,
+): AsyncGenerator<(string | Buffer)[]> {
+  const isHex = options.hex === true
+  const print = (name: string, bytes: Buffer): string | Buffer => {
+    if (options.json) return JSON.stringify(toField(name, bytes, isHex))
+    return isHex ? bytes.toString('hex') : bytes
+  }
+  if (options.keys) for await (const key of store.keys(range)) yield [print('key', key)]
+  else if (options.values) for await (const value of store.values(range)) yield [print('value', value)]
+  else {
+    for await (const [key, value] of store.entries(range)) {
+      if (options.json) {
+        yield [JSON.stringify({ ...toField('key', key, isHex), ...toField('value', value, isHex) })]
+      } else yield [print('key', key), '\t', print('value', value)]
+    }
+  }
+}
+
+function toRange(options: ScanOptions): Range<Buffer> {
+  const bound = (text: string | undefined) =>
+    text === undefined ? undefined : parseKey(text, options.hexKey)
+  return {
+    prefix: bound(options.prefix),
+    gt: bound(options.gt),
+    gte: bound(options.gte),
+    lt: bound(options.lt),
+    lte: bound(options.lte),
+    reverse: options.reverse === true,
+    limit: options.limit,
+  }
+}
+
+function toField(name: string, bytes: Buffer, isHex: boolean): Record<string, string> {
+  return isHex ? { [name]: bytes.toString('hex') } : jsonField(name, bytes)
+}

@@ -1,0 +1,113 @@
+import type { Command } from 'commander'
+import { VarveError } from '../errors.js'
+import type { Range, VerifyReport } from '../store/contract.js'
+import { EXIT_FINDING } from './failure.js'
+import { formatBytes, plural } from './format.js'
+import { printJson, printLine } from './output.js'
+import { startProgress, withElapsedTime } from './progress.js'
+import { describeStats, statsToJson } from './stats-report.js'
+import { parseKey, withHexKey, withJson, withStore } from './store.js'
+import { printPosition } from './write.js'
+
+interface JsonOption {
+  readonly json?: boolean
+}
+
+interface CompactOptions extends JsonOption {
+  readonly from?: string
+  readonly to?: string
+  readonly hexKey?: boolean
+}
+
+export function addUpkeepCommands(program: Command): void {
+  withJson(program.command('stats <dir>').description('prints levels, bytes and amplification')).action(
+    runStats,
+  )
+
+  withJson(
+    program.command('verify <dir>').description('reads everything and checks every checksum; 1 if damaged'),
+  ).action(runVerify)
+
+  const compact = program
+    .command('compact <dir>')
+    .description('merges a range down to the deepest level')
+    .option('--from <key>', 'the first key')
+    .option('--to <key>', 'the last key')
+  withJson(withHexKey(compact)).action(runCompact)
+
+  withJson(
+    program
+      .command('checkpoint <dir> <target>')
+      .description('makes a copy that opens as a store, and prints its position'),
+  ).action(runCheckpoint)
+}
+
+async function runStats(directory: string, options: JsonOption): Promise<void> {
+  const stats = await withStore(directory, 'read', async (store) => store.stats())
+  if (options.json) printJson(statsToJson(stats))
+  else printLine(describeStats(stats).join('\n'))
+}
+
+async function runVerify(directory: string, options: JsonOption): Promise<void> {
+  let report: VerifyReport
+  const progress = startProgress('verify', 'bytes')
+  try {
+    report = await withStore(directory, 'read', (store) =>
+      store.verify({ onProgress: (done, total) => progress.update(done, total) }),
+    )
+  } catch (error) {
+    // Damage found while opening is a finding too.
+    if (!(error instanceof VarveError) || error.code !== 'VARVE_CORRUPTION') throw error
+    progress.stop()
+    reportDamage(error, options)
+    return
+  }
+  progress.stop()
+  if (options.json) printJson({ ok: true, ...report })
+  else printLine(`ok: ${describeVerified(report)}`)
+}
+
+export function describeVerified(report: VerifyReport): string {
+  return [
+    plural(report.segments, 'segment'),
+    plural(report.blocks, 'block'),
+    plural(report.entries, 'entry'),
+    plural(report.logFiles, 'log file'),
+    formatBytes(report.bytes),
+  ].join(', ')
+}
+
+function reportDamage(error: VarveError, options: JsonOption): void {
+  process.exitCode = EXIT_FINDING
+  const { file, offset, message } = error
+  if (options.json) printJson({ ok: false, file, offset, message })
+  else {
+    printLine('damaged')
+    if (file !== undefined) printLine(`  file    ${file}`)
+    if (offset !== undefined) printLine(`  offset  ${offset}`)
+    printLine(`  what    ${message}`)
+  }
+}
+
+async function runCompact(directory: string, options: CompactOptions): Promise<void> {
+  const bound = (text: string | undefined) =>
+    text === undefined ? undefined : parseKey(text, options.hexKey)
+  const isPart = options.from !== undefined || options.to !== undefined
+  const range: Range<Buffer> | undefined = isPart
+    ? { gte: bound(options.from), lte: bound(options.to) }
+    : undefined
+  const { before, after } = await withStore(directory, 'write', async (store) => {
+    const before = store.stats().diskBytes
+    await withElapsedTime('compact', store.compact(range))
+    return { before, after: store.stats().diskBytes }
+  })
+  if (options.json) printJson({ diskBytesBefore: before, diskBytesAfter: after })
+  else printLine(`compacted: ${formatBytes(before)} before, ${formatBytes(after)} after`)
+}
+
+async function runCheckpoint(directory: string, target: string, options: JsonOption): Promise<void> {
+  const { position } = await withStore(directory, 'write', (store) =>
+    withElapsedTime('checkpoint', store.checkpoint(target)),
+  )
+  printPosition(position, options)
+}

@@ -1,0 +1,50 @@
+import { buffer } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import type { Durability, WriteOptions } from '../store/contract.js'
+import { printJson, printLine } from './output.js'
+import { parseKey, withDurability, withHexKey, withJson, withStore } from './store.js'
+
+interface WriteCommandOptions {
+  readonly durability?: Durability
+  readonly hexKey?: boolean
+  readonly json?: boolean
+}
+
+export function addWriteCommands(program: Command): void {
+  const put = program
+    .command('put <dir> <key> [value]')
+    .description('writes a value, from stdin if none is given, and prints its position')
+  withJson(withHexKey(withDurability(put))).action(runPut)
+
+  const del = program.command('del <dir> <key>').description('deletes a key and prints the position of that')
+  withJson(withHexKey(withDurability(del))).action(runDel)
+}
+
+async function runPut(
+  directory: string,
+  keyText: string,
+  valueText: string | undefined,
+  options: WriteCommandOptions,
+): Promise<void> {
+  const key = parseKey(keyText, options.hexKey)
+  const value = valueText === undefined ? await buffer(process.stdin) : Buffer.from(valueText, 'utf8')
+  const position = await withStore(directory, 'create', (store) =>
+    store.put(key, value, toWriteOptions(options)),
+  )
+  printPosition(position, options)
+}
+
+async function runDel(directory: string, keyText: string, options: WriteCommandOptions): Promise<void> {
+  const key = parseKey(keyText, options.hexKey)
+  const position = await withStore(directory, 'write', (store) => store.del(key, toWriteOptions(options)))
+  printPosition(position, options)
+}
+
+export function toWriteOptions(options: { readonly durability?: Durability }): WriteOptions {
+  return options.durability === undefined ? {} : { durability: options.durability }
+}
+
+export function printPosition(position: number, options: { readonly json?: boolean }): void {
+  if (options.json) printJson({ position })
+  else printLine(String(position))
+}

@@ -1,0 +1,94 @@
+import type { Env } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import type { EntryIterator } from '../iterator/entry-iterator.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import { SegmentBuilder } from '../segment/segment-builder.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import { assert } from '../util/assert.js'
+import { type Bytes, cloneBytes, compareBytes } from '../util/bytes.js'
+import type { OutputOptions } from './segment-job.js'
+
+/**
+ * Writes entries as a row of segments that don't overlap: a new one starts at a new key once the last is large
+ * enough, and range tombstones are cut at the same keys.
+ */
+export class OutputWriter {
+  readonly #env: Env
+  readonly #options: OutputOptions
+  readonly #basePosition: Position
+  readonly #tombstones: readonly RangeTombstone[]
+  readonly #segments: SegmentMeta[] = []
+  #builder: SegmentBuilder | undefined
+  #used = 0
+  /** Where the current output starts; undefined: at the first key of all. */
+  #cut: Bytes | undefined
+
+  constructor(env: Env, options: OutputOptions, basePosition: Position, tombstones: readonly RangeTombstone[]) {
+    this.#env = env
+    this.#options = options
+    this.#basePosition = basePosition
+    this.#tombstones = tombstones
+  }
+
+  add(entry: EntryIterator, isNewKey: boolean): void {
+    if (isNewKey && this.#builder && this.#builder.sizeBytes >= this.#options.segmentBytes && this.#hasNumbers()) {
+      this.#closeSegment(cloneBytes(entry.bytes, entry.keyStart, entry.keyEnd))
+    }
+    this.#builder ??= this.#startSegment()
+    const { bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd } = entry
+    this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+  }
+
+  finish(): SegmentMeta[] {
+    if (!this.#builder && this.#tombstones.length > 0) this.#builder = this.#startSegment()
+    this.#closeSegment(undefined)
+    return this.#segments
+  }
+
+  /** Removes whatever was written. */
+  abandon(): void {
+    this.#builder?.abandon()
+    for (let i = 0; i < this.#used; i++) {
+      const path = joinPath(this.#options.directory, segmentFileName(this.#options.firstFileNumber + i))
+      if (this.#env.fs.stat(path)) this.#env.fs.remove(path)
+    }
+  }
+
+  #hasNumbers(): boolean {
+    return this.#used < this.#options.fileNumberCount
+  }
+
+  #startSegment(): SegmentBuilder {
+    assert(this.#hasNumbers(), 'enough file numbers were reserved')
+    const { directory, blockBytes, isCompressed, firstFileNumber } = this.#options
+    const number = firstFileNumber + this.#used++
+    const basePosition = this.#basePosition
+    return new SegmentBuilder({ env: this.#env, directory, number, blockBytes, isCompressed, basePosition })
+  }
+
+  #closeSegment(nextCut: Bytes | undefined): void {
+    const builder = this.#builder
+    if (!builder) return
+    for (const tombstone of this.#tombstones) {
+      const piece = cutTombstone(tombstone, this.#cut, nextCut)
+      if (piece) builder.addTombstone(piece)
+    }
+    this.#segments.push(builder.finish())
+    this.#builder = undefined
+    this.#cut = nextCut
+  }
+}
+
+/** The part of the tombstone in [from, to). */
+function cutTombstone(
+  tombstone: RangeTombstone,
+  from: Bytes | undefined,
+  to: Bytes | undefined,
+): RangeTombstone | undefined {
+  const start = from && compareBytes(from, tombstone.start) > 0 ? from : tombstone.start
+  const isCut = to !== undefined && (!tombstone.end || compareBytes(to, tombstone.end) < 0)
+  const end = isCut ? to : tombstone.end
+  if (end && compareBytes(start, end) >= 0) return undefined
+  return { start, end, position: tombstone.position }
+}

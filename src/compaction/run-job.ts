@@ -1,0 +1,102 @@
+import { WeightedCache } from '../cache/weighted-cache.js'
+import type { Env } from '../env/env.js'
+import { corruption } from '../errors.js'
+import { MergingIterator } from '../iterator/merging-iterator.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import { isFrame } from '../log/log-scan.js'
+import { FRAME_END, FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
+import { batchSizeBytes } from '../key/batch-format.js'
+import { LogEntries } from '../memtable/log-entries.js'
+import { RunIterator } from '../memtable/run-iterator.js'
+import { LevelIterator } from '../segment/level-iterator.js'
+import { BLOCKING } from '../segment/read-context.js'
+import { ReadPacer } from '../segment/read-pacer.js'
+import { SegmentIterator } from '../segment/segment-iterator.js'
+import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import { unreachable } from '../util/assert.js'
+import { asBuffer, type Bytes } from '../util/bytes.js'
+import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten } from './segment-job.js'
+import { verifySegment } from './verify-segment.js'
+import { writeSegments } from './write-segments.js'
+
+/** The work of a job, in steps that each take well under a millisecond (but for a flush's sort). */
+export function runJob(env: Env, job: AnyJob): Generator<void, AnyResult> {
+  switch (job.kind) {
+    case 'flush':
+      return runFlush(env, job)
+    case 'merge':
+      return runMerge(env, job)
+    case 'verify':
+      return verifySegment(env, job)
+    default:
+      return unreachable(job)
+  }
+}
+
+function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
+  const bytes = asBuffer(new Uint8Array(job.memory, 0, job.logBytes))
+  const entries = yield* collectEntries(bytes, job)
+  const iterator = new RunIterator(entries, entries.sorted())
+  return yield* writeSegments(env, job, iterator, entries.tombstones, job.basePosition)
+}
+
+function* collectEntries(bytes: Bytes, job: FlushJob): Generator<void, LogEntries> {
+  const header = readLogHeader(bytes, job.directory)
+  if (!header) throw corruption(job.directory, 0, 'log memory without a header')
+  const entries = new LogEntries(bytes, job.basePosition)
+  for (let at = LOG_HEADER_BYTES; at < bytes.length; ) {
+    // The checksum again: it is what tells a bug that scribbled over shared memory from data.
+    if (!isFrame(bytes, at, header.seed)) throw corruption(job.directory, at, 'a damaged frame in log memory')
+    const frame = readFrameHeader(bytes, at)
+    let batch = at + FRAME_HEADER_BYTES
+    for (let i = 0; i < frame.batchCount && frame.kind !== FRAME_END; i++) {
+      entries.addBatch(batch, frame.firstPosition + i)
+      batch += batchSizeBytes(bytes, batch)
+    }
+    at += FRAME_HEADER_BYTES + frame.bodyBytes
+    yield
+  }
+  return entries
+}
+
+function* runMerge(env: Env, job: MergeJob): Generator<void, SegmentsWritten> {
+  const host = jobHost(env, job.directory)
+  const readers: SegmentReader[] = []
+  try {
+    const tombstones: RangeTombstone[] = []
+    let basePosition = Number.MAX_SAFE_INTEGER
+    const runs = job.runs.map((metas) => {
+      const opened = metas.map((meta) => openInput(host, meta, readers))
+      for (const reader of opened) {
+        tombstones.push(...reader.tombstones.all)
+        basePosition = Math.min(basePosition, reader.properties.positionMin)
+      }
+      return new LevelIterator(metas, (index) => new SegmentIterator(opened[index]!, BLOCKING, { fillsCache: false }))
+    })
+    const result = yield* writeSegments(env, job, new MergingIterator(runs), tombstones, basePosition)
+    checkConservation(job, result)
+    return result
+  } finally {
+    for (const reader of readers) reader.close()
+  }
+}
+
+function openInput(host: SegmentHost, meta: SegmentMeta, readers: SegmentReader[]): SegmentReader {
+  const reader = new SegmentReader(host, meta)
+  readers.push(reader)
+  return reader
+}
+
+/** Inputs and outputs must add up: a source that ended early would be lost data. */
+function checkConservation(job: MergeJob, result: SegmentsWritten): void {
+  const expected = job.runs.flat().reduce((sum, meta) => sum + meta.entryCount, 0)
+  const written = result.segments.reduce((sum, meta) => sum + meta.entryCount, 0)
+  if (result.entriesRead === expected && written + result.entriesDropped === expected) return
+  const what = `a merge read ${result.entriesRead} of ${expected} entries, wrote ${written}, dropped ${result.entriesDropped}`
+  throw corruption(job.directory, 0, what)
+}
+
+function jobHost(env: Env, directory: string): SegmentHost {
+  return { env, directory, cache: new WeightedCache(0), pacer: new ReadPacer(env.clock) }
+}

@@ -1,0 +1,55 @@
+import type { Job, JobResult } from '../env/job.js'
+import type { KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+
+/** What every job that writes segments is told. Plain data: it crosses threads. */
+export interface OutputOptions extends Job {
+  /** The outputs are numbered from here; `fileNumberCount` were reserved. */
+  readonly firstFileNumber: number
+  readonly fileNumberCount: number
+  readonly segmentBytes: number
+  readonly blockBytes: number
+  readonly isCompressed: boolean
+  /** Ascending positions that readers hold. */
+  readonly snapshots: readonly Position[]
+  /** Where older data may be: sorted, not overlapping. */
+  readonly olderRanges: readonly KeyRange[]
+}
+
+/** Writes a memtable as segments of level 0, out of its log memory. */
+export interface FlushJob extends OutputOptions {
+  readonly kind: 'flush'
+  readonly memory: SharedArrayBuffer
+  readonly logBytes: number
+  readonly basePosition: Position
+}
+
+/** Merges sorted runs, newest first, into new segments. */
+export interface MergeJob extends OutputOptions {
+  readonly kind: 'merge'
+  readonly runs: readonly (readonly SegmentMeta[])[]
+}
+
+/** Checks every byte of one segment. */
+export interface VerifyJob extends Job {
+  readonly kind: 'verify'
+  readonly segment: SegmentMeta
+}
+
+export interface SegmentsWritten extends JobResult {
+  readonly kind: 'written'
+  readonly segments: readonly SegmentMeta[]
+  readonly entriesRead: number
+  /** Older versions, deleted entries and tombstones that nobody can see any more. */
+  readonly entriesDropped: number
+}
+
+export interface SegmentVerified extends JobResult {
+  readonly kind: 'verified'
+  readonly blocks: number
+  readonly entries: number
+}
+
+export type AnyJob = FlushJob | MergeJob | VerifyJob
+export type AnyResult = SegmentsWritten | SegmentVerified

@@ -1,0 +1,88 @@
+import type { Env } from '../env/env.js'
+import type { EntryIterator } from '../iterator/entry-iterator.js'
+import { KIND_DEL } from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import { type Bytes, compareRanges, copyBytes } from '../util/bytes.js'
+import { OutputWriter } from './output-writer.js'
+import { InputTombstones, OlderData, stripeOf } from './retention-rule.js'
+import type { OutputOptions, SegmentsWritten } from './segment-job.js'
+
+/** Entries between two chances to pause. */
+const ENTRIES_PER_STEP = 128
+
+/**
+ * Writes every entry of `input` that somebody can still see. Of the versions of a key that the same readers see
+ * only the newest is kept; a tombstone goes once nothing older is left for it to hide.
+ * A generator, so that it can run in slices where there is no thread for it.
+ */
+export function* writeSegments(
+  env: Env,
+  options: OutputOptions,
+  input: EntryIterator,
+  tombstones: readonly RangeTombstone[],
+  basePosition: Position,
+): Generator<void, SegmentsWritten> {
+  const older = new OlderData(options.olderRanges)
+  const hidden = new InputTombstones(tombstones, options.snapshots, older)
+  const output = new OutputWriter(env, options, basePosition, hidden.survivors)
+  let isDone = false
+  try {
+    const counts = yield* copyVisible(input, output, options.snapshots, hidden, older)
+    const segments = output.finish()
+    env.fs.syncDirectory(options.directory)
+    isDone = true
+    return { kind: 'written', segments, ...counts }
+  } finally {
+    if (!isDone) output.abandon()
+  }
+}
+
+function* copyVisible(
+  input: EntryIterator,
+  output: OutputWriter,
+  snapshots: readonly Position[],
+  hidden: InputTombstones,
+  older: OlderData,
+): Generator<void, { entriesRead: number; entriesDropped: number }> {
+  const key = new KeyMemory()
+  let lastStripe = -1
+  let entriesRead = 0
+  let entriesDropped = 0
+  let isKeyOpen = false
+  for (input.seekToFirst(); input.isValid; input.next()) {
+    if (++entriesRead % ENTRIES_PER_STEP === 0) yield
+    const { bytes, keyStart, keyEnd, position } = input
+    const isNewKey = key.take(bytes, keyStart, keyEnd)
+    const stripe = stripeOf(position, snapshots)
+    const isSeen = isNewKey || stripe !== lastStripe
+    lastStripe = stripe
+    if (isNewKey) isKeyOpen = false
+    const isNeeded =
+      isSeen &&
+      !hidden.hides(bytes, keyStart, keyEnd, position, stripe) &&
+      !(input.kind === KIND_DEL && stripe === 0 && !older.mayHold(bytes, keyStart, keyEnd))
+    if (!isNeeded) {
+      entriesDropped++
+      continue
+    }
+    output.add(input, !isKeyOpen)
+    isKeyOpen = true
+  }
+  return { entriesRead, entriesDropped }
+}
+
+/** Remembers the last key, so that versions of one key are seen as such. */
+class KeyMemory {
+  #bytes: Bytes = Buffer.allocUnsafeSlow(256)
+  #length = -1
+
+  /** True if this is another key than the last one. */
+  take(bytes: Bytes, start: number, end: number): boolean {
+    if (this.#length >= 0 && compareRanges(this.#bytes, 0, this.#length, bytes, start, end) === 0) return false
+    this.#length = end - start
+    if (this.#length > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(this.#length * 2)
+    copyBytes(bytes, start, end, this.#bytes, 0)
+    return true
+  }
+}

@@ -1,0 +1,389 @@
+import { VarveError } from '../errors.js'
+import { CRASH_POLICIES, type CrashPolicy, crashTree } from './crash-states.js'
+import type { File, FileLock, FileStat, FileSystem, OpenMode } from './env.js'
+import { type FaultCounter, FaultPlan, type FaultRule, type MemoryOperation, throwFault } from './faults.js'
+import { type MemoryDisk, MemoryFile } from './memory-file.js'
+import {
+  allNodes,
+  copyTree,
+  DirectoryNode,
+  FileNode,
+  type MemoryNode,
+  type PendingName,
+} from './memory-nodes.js'
+import { SeededRandom } from './seeded-random.js'
+import { systemError } from './system-error.js'
+
+/** A change that is about to happen. */
+export interface MemoryStep {
+  /** 0 for the first. */
+  readonly index: number
+  readonly op: MemoryOperation
+  readonly path: string
+}
+
+export interface CrashState {
+  readonly name: CrashPolicy | 'all'
+  readonly fs: MemoryFileSystem
+}
+
+let deviceCount = 0
+
+/**
+ * Files in memory, which knows of every byte and name whether it would outlast a power loss, and can be told to
+ * fail. Stricter than any real file system: without a sync of the directory a name is not durable.
+ */
+export class MemoryFileSystem implements FileSystem {
+  /** Called before each change; may take crash states, or throw to stop there. */
+  onStep: ((step: MemoryStep) => void) | undefined
+  readonly #seed: number
+  readonly #device = ++deviceCount
+  readonly #disk: MemoryDisk
+  readonly #faults = new FaultPlan()
+  readonly #locks = new Set<number>()
+  #root = new DirectoryNode(1)
+  #nodeCount = 1
+  #order = 0
+  #stepCount = 0
+  #capacityBytes = Number.POSITIVE_INFINITY
+
+  constructor(seed = 1) {
+    this.#seed = seed
+    this.#disk = {
+      faults: this.#faults,
+      openFiles: new Set(),
+      usedBytes: 0,
+      step: (op, path) => this.#step(op, path),
+      nextOrder: () => ++this.#order,
+      freeBytes: () => this.#capacityBytes - this.#disk.usedBytes,
+      released: (node) => {
+        if (node.nameCount === 0 && node.openCount === 0) this.#disk.usedBytes -= node.live.length
+      },
+    }
+  }
+
+  get stepCount(): number {
+    return this.#stepCount
+  }
+
+  open(path: string, mode: OpenMode): File {
+    return this.#perform(mode === 'create' ? 'create' : 'open', 'open', path, () => {
+      if (mode === 'create') return new MemoryFile(path, this.#createFile(path), this.#disk, true)
+      const node = this.#find(path, 'open')
+      if (node.kind === 'directory') throw systemError('EISDIR', 'open', path)
+      return new MemoryFile(path, node, this.#disk, false)
+    })
+  }
+
+  stat(path: string): FileStat | undefined {
+    const node = this.#lookUp(path)
+    if (node === undefined) return undefined
+    return {
+      sizeBytes: node.kind === 'file' ? node.live.length : 0,
+      modifiedMs: node.modifiedMs,
+      identity: `memory-${this.#device}:${node.id}`,
+      isDirectory: node.kind === 'directory',
+    }
+  }
+
+  list(path: string): string[] {
+    return [...this.#directory(path, 'scandir').names.keys()].sort()
+  }
+
+  makeDirectory(path: string): string | undefined {
+    let directory = this.#root
+    let topmost: string | undefined
+    const names = namesOf(path)
+    for (const [index, name] of names.entries()) {
+      const here = `/${names.slice(0, index + 1).join('/')}`
+      let next = directory.names.get(name)
+      if (next === undefined) {
+        next = this.#perform('create', 'mkdir', here, () => this.#add(directory, name, this.#newDirectory()))
+        topmost ??= here
+      }
+      if (next.kind === 'file') {
+        throw systemError(index === names.length - 1 ? 'EEXIST' : 'ENOTDIR', 'mkdir', path)
+      }
+      directory = next
+    }
+    return topmost
+  }
+
+  rename(from: string, to: string): void {
+    this.#perform('rename', 'rename', from, () => this.#move(from, to), to)
+  }
+
+  /** Also removes a directory that is empty. */
+  remove(path: string): void {
+    this.#perform('remove', 'unlink', path, () => {
+      const node = this.#find(path, 'unlink')
+      if (node.kind === 'directory' && node.names.size > 0) throw systemError('ENOTEMPTY', 'rmdir', path)
+      const [parent, name] = this.#parent(path, 'unlink')
+      parent.change({ order: ++this.#order, removed: name })
+      this.#unnamed(node)
+    })
+  }
+
+  link(from: string, to: string): boolean {
+    return this.#perform(
+      'link',
+      'link',
+      from,
+      () => {
+        const node = this.#find(from, 'link')
+        if (node.kind === 'directory') return false
+        const [parent, name] = this.#parent(to, 'link')
+        if (parent.names.has(name)) throw systemError('EEXIST', 'link', to)
+        this.#add(parent, name, node)
+        return true
+      },
+      to,
+    )
+  }
+
+  syncDirectory(path: string): void {
+    this.#perform('syncDirectory', 'fsync', path, () => this.#directory(path, 'open').settle())
+  }
+
+  lock(path: string): FileLock {
+    const known = this.#lookUp(path)
+    const node = known ?? this.#perform('create', 'open', path, () => this.#createFile(path))
+    if (this.#locks.has(node.id)) {
+      const message = `${path} is held by this process (pid ${process.pid})`
+      throw new VarveError('VARVE_LOCKED', message, { file: path, pid: process.pid })
+    }
+    this.#locks.add(node.id)
+    let isReleased = false
+    return {
+      release: () => {
+        if (!isReleased) this.#locks.delete(node.id)
+        isReleased = true
+      },
+    }
+  }
+
+  realPath(path: string): string {
+    this.#find(path, 'realpath')
+    return `/${namesOf(path).join('/')}`
+  }
+
+  // --- for tests ---
+
+  /** Makes an operation fail, or misbehave, in the way of the rule. */
+  inject(rule: FaultRule): FaultCounter {
+    return this.#faults.inject(rule)
+  }
+
+  clearFaults(): void {
+    this.#faults.clear()
+  }
+
+  /** The size of the disk; what is there already counts. */
+  setCapacity(bytes: number): void {
+    this.#capacityBytes = bytes
+  }
+
+  /** Paths of the files not closed yet, under the names they were opened with. */
+  openFiles(): string[] {
+    return [...this.#disk.openFiles].map((file) => file.path).sort()
+  }
+
+  /** Whether anybody holds a lock. */
+  hasLocks(): boolean {
+    return this.#locks.size > 0
+  }
+
+  readFile(path: string): Uint8Array {
+    const node = this.#find(path, 'open')
+    if (node.kind === 'directory') throw systemError('EISDIR', 'read', path)
+    return node.live.view().slice()
+  }
+
+  /** Puts a file there, durable at once, without a step, a fault or a limit. Its directory must exist. */
+  writeFile(path: string, bytes: Uint8Array): void {
+    const [parent, name] = this.#parent(path, 'open')
+    const known = parent.names.get(name)
+    if (known?.kind === 'directory') throw systemError('EISDIR', 'open', path)
+    const before = known?.live.length ?? 0
+    const node = known ?? this.#newFile()
+    if (known === undefined) {
+      node.nameCount++
+      parent.names.set(name, node)
+    }
+    parent.pending = parent.pending.map((op) => withoutName(op, name))
+    parent.durableNames.set(name, node)
+    this.#keepDirectories(path)
+    replaceContent(node, bytes)
+    this.#disk.usedBytes += bytes.length - before
+  }
+
+  /** An independent copy as a killed process leaves it: nothing locked, nothing open, no faults, no less durable. */
+  clone(): MemoryFileSystem {
+    return this.#with(copyTree(this.#root))
+  }
+
+  /** What a power loss now may leave. */
+  crash(policy: CrashPolicy): MemoryFileSystem {
+    return this.#with(crashTree(this.#root, policy, this.#randomForCrash()).root)
+  }
+
+  /** `strict` and `all` always, and of the others those that differ from one another. */
+  *crashStates(): Iterable<CrashState> {
+    yield { name: 'all', fs: this.clone() }
+    const seen = new Set<string>()
+    for (const policy of CRASH_POLICIES) {
+      const { root, key } = crashTree(this.#root, policy, this.#randomForCrash())
+      if (seen.has(key)) continue
+      seen.add(key)
+      yield { name: policy, fs: this.#with(root) }
+    }
+  }
+
+  #randomForCrash(): SeededRandom {
+    return new SeededRandom(Math.imul(this.#seed, 0x9e3779b1) + this.#order + this.#stepCount)
+  }
+
+  #with(root: DirectoryNode): MemoryFileSystem {
+    const copy = new MemoryFileSystem(this.#seed)
+    copy.#root = root
+    copy.#nodeCount = this.#nodeCount
+    copy.#order = this.#order
+    for (const node of allNodes(root)) {
+      if (node.kind === 'file' && node.nameCount > 0) copy.#disk.usedBytes += node.live.length
+    }
+    return copy
+  }
+
+  #step(op: MemoryOperation, path: string): void {
+    const index = this.#stepCount++
+    this.onStep?.({ index, op, path })
+  }
+
+  #perform<T>(op: MemoryOperation, syscall: string, path: string, action: () => T, otherPath?: string): T {
+    if (op !== 'open') this.#step(op, path)
+    const fault = this.#faults.take(op, path, otherPath)
+    throwFault(fault, 'before', syscall, path)
+    const result = action()
+    if (fault?.when === 'after' && result instanceof MemoryFile) result.close()
+    throwFault(fault, 'after', syscall, path)
+    return result
+  }
+
+  #keepDirectories(path: string): void {
+    let directory = this.#root
+    for (const name of namesOf(path).slice(0, -1)) {
+      const next = directory.names.get(name)
+      if (next?.kind !== 'directory') return
+      directory.durableNames.set(name, next)
+      directory = next
+    }
+  }
+
+  #createFile(path: string): FileNode {
+    const [parent, name] = this.#parent(path, 'open')
+    if (parent.names.has(name)) throw systemError('EEXIST', 'open', path)
+    return this.#add(parent, name, this.#newFile())
+  }
+
+  #newFile(): FileNode {
+    return new FileNode(++this.#nodeCount)
+  }
+
+  #newDirectory(): DirectoryNode {
+    return new DirectoryNode(++this.#nodeCount)
+  }
+
+  #add<N extends MemoryNode>(directory: DirectoryNode, name: string, node: N): N {
+    if (node.kind === 'file') node.nameCount++
+    directory.change({ order: ++this.#order, added: name, node })
+    return node
+  }
+
+  #move(from: string, to: string): void {
+    const node = this.#find(from, 'rename')
+    const [source, removed] = this.#parent(from, 'rename')
+    const [target, added] = this.#parent(to, 'rename')
+    const replaced = target.names.get(added)
+    // POSIX: two names of one file stay as they are.
+    if (replaced === node) return
+    mustReplace(node, replaced, to)
+    const order = ++this.#order
+    if (source === target) source.change({ order, removed, added, node })
+    else {
+      target.change({ order, added, node })
+      source.change({ order, removed })
+    }
+    if (replaced !== undefined) this.#unnamed(replaced)
+  }
+
+  #unnamed(node: MemoryNode): void {
+    if (node.kind === 'directory') return
+    node.nameCount--
+    this.#disk.released(node)
+  }
+
+  #find(path: string, syscall: string): MemoryNode {
+    const node = this.#lookUp(path)
+    if (node === undefined) throw systemError('ENOENT', syscall, path)
+    return node
+  }
+
+  #lookUp(path: string): MemoryNode | undefined {
+    let node: MemoryNode | undefined = this.#root
+    for (const name of namesOf(path)) {
+      if (node?.kind !== 'directory') return undefined
+      node = node.names.get(name)
+    }
+    return node
+  }
+
+  #directory(path: string, syscall: string): DirectoryNode {
+    const node = this.#find(path, syscall)
+    if (node.kind === 'file') throw systemError('ENOTDIR', syscall, path)
+    return node
+  }
+
+  #parent(path: string, syscall: string): [DirectoryNode, string] {
+    const names = namesOf(path)
+    const name = names.pop()
+    if (name === undefined) throw systemError('EBUSY', syscall, path)
+    return [this.#directory(`/${names.join('/')}`, syscall), name]
+  }
+}
+
+function mustReplace(node: MemoryNode, replaced: MemoryNode | undefined, to: string): void {
+  if (replaced === undefined) return
+  if (replaced.kind === 'directory') {
+    if (node.kind === 'file') throw systemError('EISDIR', 'rename', to)
+    if (replaced.names.size > 0) throw systemError('ENOTEMPTY', 'rename', to)
+  } else if (node.kind === 'directory') throw systemError('ENOTDIR', 'rename', to)
+}
+
+/** The operation without what it does to one name. */
+function withoutName(operation: PendingName, name: string): PendingName {
+  const { order, removed, added, node } = operation
+  return {
+    order,
+    ...(removed === undefined || removed === name ? {} : { removed }),
+    ...(added === undefined || added === name || node === undefined ? {} : { added, node }),
+  }
+}
+
+function replaceContent(node: FileNode, bytes: Uint8Array): void {
+  const fresh = new FileNode(0)
+  fresh.live.write(bytes, 0)
+  node.live = fresh.live
+  node.durable = fresh.live.fork()
+  node.writes = []
+  node.modifiedMs = Date.now()
+}
+
+function namesOf(path: string): string[] {
+  if (!path.startsWith('/')) throw systemError('EINVAL', 'open', path)
+  const names: string[] = []
+  for (const name of path.split('/')) {
+    if (name === '..') names.pop()
+    else if (name !== '' && name !== '.') names.push(name)
+  }
+  return names
+}

@@ -1,0 +1,34 @@
+import type { Position } from '../key/position.js'
+import type { Bytes } from '../util/bytes.js'
+
+/**
+ * Walks the entries of one source in the order of the engine: keys ascending as unsigned bytes and, for one key,
+ * positions descending, newest first.
+ *
+ * It stands on an entry while `isValid`. After `seekToFirst` or `seekGE` it only ever goes `next`, after
+ * `seekToLast` or `seekLT` only `prev`: a change of direction is a new seek. Any step may throw `BlockNeeded`
+ * (see `segment/`), after which the iterator must be positioned anew.
+ */
+export interface EntryIterator {
+  readonly isValid: boolean
+  /** Borrowed: holds key and value until the next step. */
+  readonly bytes: Bytes
+  readonly keyStart: number
+  readonly keyEnd: number
+  /** `KIND_PUT` or `KIND_DEL`. */
+  readonly kind: number
+  readonly position: Position
+  readonly valueStart: number
+  readonly valueEnd: number
+  /** No entry of this source is newer. */
+  readonly positionMax: Position
+
+  seekToFirst(): void
+  seekToLast(): void
+  /** To the first entry whose key is at or after `key`. */
+  seekGE(key: Bytes): void
+  /** To the last entry whose key is before `key`. */
+  seekLT(key: Bytes): void
+  next(): void
+  prev(): void
+}

@@ -1,0 +1,86 @@
+import type { Bytes } from '../util/bytes.js'
+import { copyBytes, readU16, readU32, writeU16, writeU32 } from '../util/bytes.js'
+
+/**
+ * The bytes of a batch: the same in the log, the memtable and every reader of the log.
+ *
+ *   batch := opCount:u32 | sizeBytes:u32 (of the ops) | op*
+ *   op    := kind:u8 | keyLength:u16 | valueLength:u32 | key | value             (little-endian)
+ *
+ * For `clear` the key is the first key of the range and the value its end, exclusive; `clearAfter` has no end.
+ */
+export const BATCH_HEADER_BYTES = 8
+export const OP_HEADER_BYTES = 7
+
+export const KIND_PUT = 1
+export const KIND_DEL = 2
+export const KIND_CLEAR = 3
+export const KIND_CLEAR_AFTER = 4
+
+export const KEY_BYTES_MAX = 65_535
+export const VALUE_BYTES_MAX = 256 * 2 ** 20
+export const BATCH_BYTES_MAX = 2 ** 30
+export const BATCH_OPS_MAX = 10_000_000
+
+export function writeBatchHeader(into: Bytes, at: number, opCount: number, sizeBytes: number): void {
+  writeU32(into, at, opCount)
+  writeU32(into, at + 4, sizeBytes)
+}
+
+export function batchOpCount(bytes: Bytes, at: number): number {
+  return readU32(bytes, at)
+}
+
+/** Bytes of the batch at `at`, its header included. */
+export function batchSizeBytes(bytes: Bytes, at: number): number {
+  return BATCH_HEADER_BYTES + readU32(bytes, at + 4)
+}
+
+export function writeOpHeader(
+  into: Bytes,
+  at: number,
+  kind: number,
+  keyLength: number,
+  valueLength: number,
+): void {
+  into[at] = kind
+  writeU16(into, at + 1, keyLength)
+  writeU32(into, at + 3, valueLength)
+}
+
+export function opKeyLength(bytes: Bytes, at: number): number {
+  return readU16(bytes, at + 1)
+}
+
+export function opValueLength(bytes: Bytes, at: number): number {
+  return readU32(bytes, at + 3)
+}
+
+export function opSizeBytes(bytes: Bytes, at: number): number {
+  return OP_HEADER_BYTES + opKeyLength(bytes, at) + opValueLength(bytes, at)
+}
+
+/** Writes the operation that clears [start, end); returns the offset after it. */
+export function writeClear(into: Bytes, at: number, start: Bytes, end: Bytes | undefined): number {
+  writeOpHeader(into, at, end ? KIND_CLEAR : KIND_CLEAR_AFTER, start.length, end ? end.length : 0)
+  copyBytes(start, 0, start.length, into, at + OP_HEADER_BYTES)
+  if (end) copyBytes(end, 0, end.length, into, at + OP_HEADER_BYTES + start.length)
+  return at + opSizeBytes(into, at)
+}
+
+/** Undefined if the batch is whole and sound within [at, end); else what is wrong with it. */
+export function findBatchFault(bytes: Bytes, at: number, end: number): string | undefined {
+  if (at + BATCH_HEADER_BYTES > end) return 'a batch without a whole header'
+  const opCount = batchOpCount(bytes, at)
+  const batchEnd = at + batchSizeBytes(bytes, at)
+  if (batchEnd > end) return 'a batch longer than its frame'
+  let op = at + BATCH_HEADER_BYTES
+  for (let i = 0; i < opCount; i++) {
+    if (op + OP_HEADER_BYTES > batchEnd) return 'an operation outside its batch'
+    const kind = bytes[op]!
+    if (kind < KIND_PUT || kind > KIND_CLEAR_AFTER) return `an operation of kind ${kind}`
+    op += opSizeBytes(bytes, op)
+    if (op > batchEnd) return 'an operation longer than its batch'
+  }
+  return op === batchEnd ? undefined : 'a batch with bytes left over'
+}

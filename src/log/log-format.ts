@@ -1,0 +1,132 @@
+/**
+ * Log files. A log file is a header and then frames; a frame holds the batches of one group commit, whole.
+ *
+ *   header := magic:8 | version:u32 | seed:u32 | number:u64 | basePosition:u64
+ *             | previousNumber:u64 | previousBytes:u64 | previousChain:u32 | previousSeed:u32
+ *             | storeId:16 | createdMs:u64 | zeros:12 | crc:u32                                   96 bytes
+ *   frame  := crc:u32 | bodyBytes:u32 | firstPosition:u48 | batchCount:u32 | timestampMs:u48
+ *             | syncedUpTo:u48 | kind:u16 | batch*                                    32 bytes + body
+ *
+ * Little-endian. A frame's crc covers everything after itself and starts from the file's random seed, so that
+ * bytes of another file are never valid here. `chain` is the crc of all frame crcs of a file, in order.
+ *
+ * Invariants
+ *  L1 Positions are dense: a frame's first position follows the last one of the frame, or file, before it.
+ *  L2 An invalid frame at X is a torn tail, unless a valid frame after it says that bytes beyond X were synced:
+ *     then durable data is damaged.
+ *  L3 A file is synced only after all older ones: a frame that says anything of its file was synced proves that
+ *     every older file was whole on disk.
+ *  L4 An end frame closes a file for good.
+ * Source: LevelDB's log_format.md and Pebble's sync-offset chunks; differs in framing whole groups.
+ */
+import { corruption, VarveError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import {
+  type Bytes,
+  readU16,
+  readU32,
+  readU48,
+  readU64,
+  writeU16,
+  writeU32,
+  writeU48,
+  writeU64,
+} from '../util/bytes.js'
+import { crc32 } from '../util/crc.js'
+
+const MAGIC = Buffer.from('VARVELOG')
+export const LOG_FORMAT_VERSION = 1
+export const LOG_HEADER_BYTES = 96
+export const FRAME_HEADER_BYTES = 32
+export const FRAME_BATCHES = 1
+export const FRAME_END = 2
+export const STORE_ID_BYTES = 16
+
+export interface LogHeader {
+  readonly number: number
+  readonly seed: number
+  /** The position before the file's first one. */
+  readonly basePosition: Position
+  readonly previousNumber: number
+  readonly previousBytes: number
+  readonly previousChain: number
+  readonly previousSeed: number
+  readonly storeId: Bytes
+  readonly createdMs: number
+}
+
+export interface FrameHeader {
+  readonly bodyBytes: number
+  readonly firstPosition: Position
+  readonly batchCount: number
+  readonly timestampMs: number
+  readonly syncedUpTo: number
+  readonly kind: number
+}
+
+export function writeLogHeader(into: Bytes, header: LogHeader): void {
+  into.fill(0, 0, LOG_HEADER_BYTES)
+  into.set(MAGIC, 0)
+  writeU32(into, 8, LOG_FORMAT_VERSION)
+  writeU32(into, 12, header.seed)
+  writeU64(into, 16, header.number)
+  writeU64(into, 24, header.basePosition)
+  writeU64(into, 32, header.previousNumber)
+  writeU64(into, 40, header.previousBytes)
+  writeU32(into, 48, header.previousChain)
+  writeU32(into, 52, header.previousSeed)
+  into.set(header.storeId, 56)
+  writeU64(into, 72, header.createdMs)
+  writeU32(into, LOG_HEADER_BYTES - 4, crc32(into, 0, LOG_HEADER_BYTES - 4))
+}
+
+/** Undefined when the header is not whole: a file that a crash cut short before anything in it was promised. */
+export function readLogHeader(bytes: Bytes, file: string): LogHeader | undefined {
+  if (bytes.length < LOG_HEADER_BYTES) return undefined
+  if (readU32(bytes, LOG_HEADER_BYTES - 4) !== crc32(bytes, 0, LOG_HEADER_BYTES - 4)) return undefined
+  if (MAGIC.compare(bytes, 0, MAGIC.length) !== 0) throw corruption(file, 0, 'not a log file')
+  const version = readU32(bytes, 8)
+  if (version !== LOG_FORMAT_VERSION) {
+    throw new VarveError('VARVE_FORMAT_VERSION', `${file}: log format ${version}`, { file })
+  }
+  return {
+    seed: readU32(bytes, 12),
+    number: readU64(bytes, 16),
+    basePosition: readU64(bytes, 24),
+    previousNumber: readU64(bytes, 32),
+    previousBytes: readU64(bytes, 40),
+    previousChain: readU32(bytes, 48),
+    previousSeed: readU32(bytes, 52),
+    storeId: bytes.slice(56, 56 + STORE_ID_BYTES),
+    createdMs: readU64(bytes, 72),
+  }
+}
+
+/** Completes the frame whose body already stands in `bytes`; returns its crc. */
+export function writeFrameHeader(bytes: Bytes, at: number, header: FrameHeader, seed: number): number {
+  writeU32(bytes, at + 4, header.bodyBytes)
+  writeU48(bytes, at + 8, header.firstPosition)
+  writeU32(bytes, at + 14, header.batchCount)
+  writeU48(bytes, at + 18, header.timestampMs)
+  writeU48(bytes, at + 24, header.syncedUpTo)
+  writeU16(bytes, at + 30, header.kind)
+  const crc = crc32(bytes, at + 4, at + FRAME_HEADER_BYTES + header.bodyBytes, seed)
+  writeU32(bytes, at, crc)
+  return crc
+}
+
+export function readFrameHeader(bytes: Bytes, at: number): FrameHeader {
+  return {
+    bodyBytes: readU32(bytes, at + 4),
+    firstPosition: readU48(bytes, at + 8),
+    batchCount: readU32(bytes, at + 14),
+    timestampMs: readU48(bytes, at + 18),
+    syncedUpTo: readU48(bytes, at + 24),
+    kind: readU16(bytes, at + 30),
+  }
+}
+
+/** Goes on with a file's chain by the crc of one more frame. */
+export function extendChain(chain: number, bytes: Bytes, frameAt: number): number {
+  return crc32(bytes, frameAt, frameAt + 4, chain)
+}

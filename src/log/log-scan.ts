@@ -1,0 +1,105 @@
+import { corruption } from '../errors.js'
+import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import { type Bytes, readU16, readU32, readU48 } from '../util/bytes.js'
+import { crc32 } from '../util/crc.js'
+import {
+  extendChain,
+  FRAME_BATCHES,
+  FRAME_END,
+  FRAME_HEADER_BYTES,
+  type FrameHeader,
+  LOG_HEADER_BYTES,
+  type LogHeader,
+  readFrameHeader,
+} from './log-format.js'
+
+export interface LogScan {
+  readonly lastPosition: Position
+  /** Offset after the last whole frame. */
+  readonly endOffset: number
+  readonly chain: number
+  /** Closed by an end frame. */
+  readonly isEnded: boolean
+  /** Bytes follow `endOffset` that are no frame. */
+  readonly isTorn: boolean
+  /** A frame says that part of this file was synced, and so all of every older file. */
+  readonly provesOlderSynced: boolean
+}
+
+/** What a scan reports of each batch: where it stands in the file, and its place in the order. */
+export type BatchVisitor = (batchOffset: number, position: Position, timestampMs: number) => void
+
+/**
+ * Walks the frames of a whole log file in memory and checks every byte.
+ * @throws VarveError `VARVE_CORRUPTION` where synced data is damaged, or a valid frame breaks the order.
+ */
+export function scanLog(bytes: Bytes, header: LogHeader, file: string, visit: BatchVisitor): LogScan {
+  let at = LOG_HEADER_BYTES
+  let lastPosition = header.basePosition
+  let chain = 0
+  let isEnded = false
+  let provesOlderSynced = false
+  while (at < bytes.length && !isEnded) {
+    if (!isFrame(bytes, at, header.seed)) break
+    const frame = readFrameHeader(bytes, at)
+    if (frame.syncedUpTo > 0) provesOlderSynced = true
+    if (frame.kind === FRAME_END) isEnded = true
+    else lastPosition = visitBatches(bytes, at, frame, lastPosition, file, visit)
+    chain = extendChain(chain, bytes, at)
+    at += FRAME_HEADER_BYTES + frame.bodyBytes
+  }
+  const isTorn = at < bytes.length
+  if (isTorn) {
+    if (isEnded) throw corruption(file, at, 'bytes after the end of a closed log')
+    const proof = findProofOfSync(bytes, at, header.seed)
+    if (proof !== undefined) {
+      throw corruption(file, at, `a damaged frame before byte ${proof}, where it was known to be on disk`)
+    }
+  }
+  return { lastPosition, endOffset: at, chain, isEnded, isTorn, provesOlderSynced }
+}
+
+function visitBatches(
+  bytes: Bytes,
+  frameAt: number,
+  frame: FrameHeader,
+  lastPosition: Position,
+  file: string,
+  visit: BatchVisitor,
+): Position {
+  if (frame.firstPosition !== lastPosition + 1) {
+    throw corruption(file, frameAt, `position ${frame.firstPosition} follows ${lastPosition}`)
+  }
+  const end = frameAt + FRAME_HEADER_BYTES + frame.bodyBytes
+  let batch = frameAt + FRAME_HEADER_BYTES
+  for (let i = 0; i < frame.batchCount; i++) {
+    const fault = findBatchFault(bytes, batch, end)
+    if (fault) throw corruption(file, batch, fault)
+    visit(batch, frame.firstPosition + i, frame.timestampMs)
+    batch += batchSizeBytes(bytes, batch)
+  }
+  if (batch !== end) throw corruption(file, batch, 'a frame with bytes left over')
+  return frame.firstPosition + frame.batchCount - 1
+}
+
+/** Whether a whole valid frame stands at `at`. */
+export function isFrame(bytes: Bytes, at: number, seed: number): boolean {
+  if (at + FRAME_HEADER_BYTES > bytes.length) return false
+  const end = at + FRAME_HEADER_BYTES + readU32(bytes, at + 4)
+  if (end > bytes.length) return false
+  const kind = readU16(bytes, at + 30)
+  if (kind !== FRAME_BATCHES && kind !== FRAME_END) return false
+  return crc32(bytes, at + 4, end, seed) === readU32(bytes, at)
+}
+
+/** The offset of a valid frame after `fault` that says bytes beyond `fault` had been synced. */
+function findProofOfSync(bytes: Bytes, fault: number, seed: number): number | undefined {
+  for (let at = fault + 1; at + FRAME_HEADER_BYTES <= bytes.length; at++) {
+    // The cheap test first: damage must not make a search of the square of the file's size.
+    const syncedUpTo = readU48(bytes, at + 24)
+    if (syncedUpTo <= fault || syncedUpTo > at) continue
+    if (isFrame(bytes, at, seed)) return at
+  }
+  return undefined
+}

@@ -1,0 +1,218 @@
+import type { Env, File } from '../env/env.js'
+import { joinPath, logFileName } from '../env/file-names.js'
+import { writeFully } from '../env/write-fully.js'
+import { ioError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import { readU32 } from '../util/bytes.js'
+import {
+  extendChain,
+  FRAME_BATCHES,
+  FRAME_END,
+  FRAME_HEADER_BYTES,
+  LOG_HEADER_BYTES,
+  writeFrameHeader,
+  writeLogHeader,
+} from './log-format.js'
+
+/** One log file while it is written. `memory` holds the same bytes at the same offsets. */
+export interface LogInProgress {
+  readonly number: number
+  readonly file: File
+  readonly memory: Buffer
+  readonly seed: number
+  readonly basePosition: Position
+  /** Bytes whose frames are complete. */
+  sealedTo: number
+  writtenTo: number
+  syncedTo: number
+  lastPosition: Position
+  chain: number
+  /** A sync on another thread holds the file: it must not be closed under it. */
+  isSyncing: boolean
+  isForgotten: boolean
+}
+
+/**
+ * Appends frames to the current log file and starts the next one. The only writer of log files.
+ *
+ * The caller encodes batches into `current.memory` from `bodyStart` on, then seals them as one frame. After any
+ * failed write or sync it must not be used again: what a failed sync left in the page cache is unknown.
+ */
+export class LogWriter {
+  readonly #env: Env
+  readonly #directory: string
+  readonly #storeId: Uint8Array
+  #current: LogInProgress | undefined
+  /** Older files not known to be on disk, oldest first: synced before the current one. */
+  #unsynced: LogInProgress[] = []
+  #isNameDurable = true
+
+  constructor(env: Env, directory: string, storeId: Uint8Array) {
+    this.#env = env
+    this.#directory = directory
+    this.#storeId = storeId
+  }
+
+  get current(): LogInProgress {
+    return this.#current!
+  }
+
+  /** Where the body of the next frame starts. */
+  get bodyStart(): number {
+    return this.current.sealedTo + FRAME_HEADER_BYTES
+  }
+
+  get hasUnsynced(): boolean {
+    const { current } = this
+    return !this.#isNameDurable || this.#unsynced.length > 0 || current.syncedTo < current.writtenTo
+  }
+
+  /** Starts a new file after the current one. Its name is durable after the next sync. */
+  start(number: number, memory: Buffer, basePosition: Position): void {
+    const seedBytes = Buffer.alloc(4)
+    this.#env.random.fill(seedBytes)
+    const seed = readU32(seedBytes, 0)
+    const previous = this.#current
+    writeLogHeader(memory, {
+      number,
+      seed,
+      basePosition,
+      previousNumber: previous?.number ?? 0,
+      previousBytes: previous?.sealedTo ?? 0,
+      previousChain: previous?.chain ?? 0,
+      previousSeed: previous?.seed ?? 0,
+      storeId: this.#storeId,
+      createdMs: this.#env.clock.wallMs(),
+    })
+    const path = joinPath(this.#directory, logFileName(number))
+    const file = guard(path, 'creating', () => this.#env.fs.open(path, 'create'))
+    this.#isNameDurable = false
+    if (previous) this.#unsynced.push(previous)
+    this.#current = {
+      number,
+      file,
+      memory,
+      seed,
+      basePosition,
+      sealedTo: LOG_HEADER_BYTES,
+      writtenTo: 0,
+      syncedTo: 0,
+      lastPosition: basePosition,
+      chain: 0,
+      isSyncing: false,
+      isForgotten: false,
+    }
+    this.write()
+  }
+
+  /** Makes the bytes from `bodyStart` to `bodyEnd` one frame of `batchCount` batches. */
+  seal(bodyEnd: number, batchCount: number): void {
+    this.#sealFrame(bodyEnd, batchCount, FRAME_BATCHES)
+    this.current.lastPosition += batchCount
+  }
+
+  /** Hands every sealed byte to the system. */
+  write(): void {
+    const log = this.current
+    if (log.writtenTo === log.sealedTo) return
+    writeFully(log.file, log.memory.subarray(log.writtenTo, log.sealedTo), log.writtenTo)
+    log.writtenTo = log.sealedTo
+  }
+
+  /** Everything written so far is on disk afterwards. Blocks the thread. */
+  sync(): void {
+    for (const log of this.#unsynced) syncLog(log)
+    this.#releaseSynced(this.#unsynced)
+    syncLog(this.current)
+    this.#syncName()
+  }
+
+  /** As `sync`, on another thread; what is written meanwhile is not covered. */
+  async syncAsync(): Promise<void> {
+    const older = [...this.#unsynced]
+    const { current } = this
+    const writtenTo = current.writtenTo
+    for (const log of older) await syncLogAsync(log, log.writtenTo)
+    this.#releaseSynced(older)
+    await syncLogAsync(current, writtenTo)
+    this.#syncName()
+  }
+
+  /** Files up to `number` are not needed for recovery any more: nothing waits for them to be synced. */
+  forgetUpTo(number: number): void {
+    const obsolete = this.#unsynced.filter((log) => log.number <= number)
+    this.#unsynced = this.#unsynced.filter((log) => log.number > number)
+    for (const log of obsolete) {
+      log.isForgotten = true
+      if (!log.isSyncing) log.file.close()
+    }
+  }
+
+  /** Marks the file as complete. Everything in it must be synced; the caller syncs once more. */
+  writeEnd(): void {
+    if (this.current.sealedTo + FRAME_HEADER_BYTES > this.current.memory.length) return
+    this.#sealFrame(this.bodyStart, 0, FRAME_END)
+    this.write()
+  }
+
+  close(): void {
+    for (const log of this.#unsynced) log.file.close()
+    this.#unsynced = []
+    this.#current?.file.close()
+  }
+
+  #sealFrame(bodyEnd: number, batchCount: number, kind: number): void {
+    const log = this.current
+    const frame = {
+      bodyBytes: bodyEnd - log.sealedTo - FRAME_HEADER_BYTES,
+      firstPosition: log.lastPosition + 1,
+      batchCount,
+      timestampMs: this.#env.clock.wallMs(),
+      syncedUpTo: log.syncedTo,
+      kind,
+    }
+    writeFrameHeader(log.memory, log.sealedTo, frame, log.seed)
+    log.chain = extendChain(log.chain, log.memory, log.sealedTo)
+    log.sealedTo = bodyEnd
+  }
+
+  #releaseSynced(logs: readonly LogInProgress[]): void {
+    const done = new Set(logs)
+    for (const log of this.#unsynced) if (done.has(log)) log.file.close()
+    this.#unsynced = this.#unsynced.filter((log) => !done.has(log))
+  }
+
+  #syncName(): void {
+    if (this.#isNameDurable) return
+    guard(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))
+    this.#isNameDurable = true
+  }
+}
+
+function syncLog(log: LogInProgress): void {
+  if (log.syncedTo === log.writtenTo) return
+  guard(log.file.path, 'syncing', () => log.file.sync())
+  log.syncedTo = log.writtenTo
+}
+
+async function syncLogAsync(log: LogInProgress, writtenTo: number): Promise<void> {
+  if (log.syncedTo >= writtenTo || log.isForgotten) return
+  log.isSyncing = true
+  try {
+    await log.file.syncAsync()
+  } catch (error) {
+    throw ioError(error, 'syncing', log.file.path)
+  } finally {
+    log.isSyncing = false
+    if (log.isForgotten) log.file.close()
+  }
+  log.syncedTo = Math.max(log.syncedTo, writtenTo)
+}
+
+function guard<T>(file: string, doing: string, action: () => T): T {
+  try {
+    return action()
+  } catch (error) {
+    throw ioError(error, doing, file)
+  }
+}

@@ -1,0 +1,75 @@
+import { BATCH_HEADER_BYTES, batchOpCount, KIND_CLEAR, KIND_CLEAR_AFTER, OP_HEADER_BYTES, opKeyLength, opSizeBytes, opValueLength } from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import { type Bytes, cloneBytes } from '../util/bytes.js'
+import type { EntryTable } from './run-iterator.js'
+import { sortEntries } from './sort-entries.js'
+
+/** The entries of a log file's memory without an index: what a flush needs of a memtable. */
+export class LogEntries implements EntryTable {
+  readonly bytes: Bytes
+  readonly tombstones: RangeTombstone[] = []
+  readonly #basePosition: Position
+  #offsets = new Uint32Array(4096)
+  #positions = new Uint32Array(4096)
+  #count = 0
+  lastPosition: Position
+
+  constructor(bytes: Bytes, basePosition: Position) {
+    this.bytes = bytes
+    this.#basePosition = basePosition
+    this.lastPosition = basePosition
+  }
+
+  addBatch(batchOffset: number, position: Position): void {
+    const { bytes } = this
+    const opCount = batchOpCount(bytes, batchOffset)
+    let op = batchOffset + BATCH_HEADER_BYTES
+    for (let i = 0; i < opCount; i++) {
+      if (bytes[op] === KIND_CLEAR || bytes[op] === KIND_CLEAR_AFTER) this.tombstones.push(readTombstone(bytes, op, position))
+      else this.#addEntry(op, position)
+      op += opSizeBytes(bytes, op)
+    }
+    this.lastPosition = position
+  }
+
+  /** All entries as one sorted run. */
+  sorted(): Uint32Array {
+    return sortEntries(this.bytes, this.#offsets, 0, this.#count)
+  }
+
+  offsetOf(entry: number): number {
+    return this.#offsets[entry]!
+  }
+
+  positionOf(entry: number): Position {
+    return this.#basePosition + this.#positions[entry]!
+  }
+
+  #addEntry(op: number, position: Position): void {
+    if (this.#count === this.#offsets.length) {
+      this.#offsets = doubled(this.#offsets)
+      this.#positions = doubled(this.#positions)
+    }
+    this.#offsets[this.#count] = op
+    this.#positions[this.#count++] = position - this.#basePosition
+  }
+}
+
+/** The range tombstone that the operation at `op` writes; its keys are copies. */
+export function readTombstone(bytes: Bytes, op: number, position: Position): RangeTombstone {
+  const start = op + OP_HEADER_BYTES
+  const startEnd = start + opKeyLength(bytes, op)
+  const isBounded = bytes[op] === KIND_CLEAR
+  return {
+    start: cloneBytes(bytes, start, startEnd),
+    end: isBounded ? cloneBytes(bytes, startEnd, startEnd + opValueLength(bytes, op)) : undefined,
+    position,
+  }
+}
+
+export function doubled(array: Uint32Array): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(array.length * 2)
+  larger.set(array)
+  return larger
+}

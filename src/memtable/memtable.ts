@@ -1,0 +1,160 @@
+import {
+  BATCH_HEADER_BYTES,
+  batchOpCount,
+  KIND_CLEAR,
+  KIND_CLEAR_AFTER,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+} from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import { RangeTombstones } from '../key/range-tombstones.js'
+import { type Bytes, equalRange } from '../util/bytes.js'
+import { hashKey } from '../util/hash.js'
+import { firstSlot, HashIndex } from './hash-index.js'
+import { doubled, readTombstone } from './log-entries.js'
+import type { EntryTable } from './run-iterator.js'
+import { SortedRuns } from './sorted-runs.js'
+
+const FIRST_CAPACITY = 256
+/** Offset, position and link of an entry; the hash index comes on top. */
+const ENTRY_BYTES = 12
+
+/**
+ * An index over the bytes of one log file. Holds no key and no value itself: an entry is the offset of its
+ * operation in those bytes, its position (as a distance from the first), and a link to the next older entry of
+ * the same key. Point reads follow the hash index; ordered reads sort what is new since the last time.
+ */
+export class Memtable implements EntryTable {
+  /** The log's memory; shared with background threads, appended to by the commit pipeline only. */
+  readonly bytes: Bytes
+  readonly logNumber: number
+  /** The position before the first one in here. */
+  readonly basePosition: Position
+  readonly tombstones = new RangeTombstones()
+  readonly #index = new HashIndex()
+  #offsets: Uint32Array = new Uint32Array(FIRST_CAPACITY)
+  #positions: Uint32Array = new Uint32Array(FIRST_CAPACITY)
+  #older: Uint32Array = new Uint32Array(FIRST_CAPACITY)
+  #count = 0
+  #lastPosition: Position
+  readonly #runs: SortedRuns
+
+  constructor(bytes: Bytes, logNumber: number, basePosition: Position) {
+    this.bytes = bytes
+    this.logNumber = logNumber
+    this.basePosition = basePosition
+    this.#lastPosition = basePosition
+    this.#runs = new SortedRuns(bytes)
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  get isEmpty(): boolean {
+    return this.#count === 0 && this.tombstones.isEmpty
+  }
+
+  get lastPosition(): Position {
+    return this.#lastPosition
+  }
+
+  /** Bytes of the index; the log's bytes are counted by their owner. */
+  get indexBytes(): number {
+    return this.#offsets.length * ENTRY_BYTES + this.#index.sizeBytes + this.#runs.sizeBytes
+  }
+
+  /** Makes the batch whose bytes stand at `batchOffset` visible. Batches come in order of position. */
+  apply(batchOffset: number, position: Position): void {
+    const { bytes } = this
+    const opCount = batchOpCount(bytes, batchOffset)
+    let op = batchOffset + BATCH_HEADER_BYTES
+    for (let i = 0; i < opCount; i++) {
+      const kind = bytes[op]!
+      if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) this.tombstones.add(readTombstone(bytes, op, position))
+      else this.#insert(op, position)
+      op += opSizeBytes(bytes, op)
+    }
+    this.#lastPosition = position
+  }
+
+  /** The newest entry of the key at or below `atMost`; -1 if none. Hot: every read (bench/read.bench.js). */
+  find(key: Bytes, keyStart: number, keyEnd: number, hash: number, atMost: Position): number {
+    const table = this.#index.table(hash)
+    if (table.length === 0) return -1
+    const newest = this.#findNewest(table, key, keyStart, keyEnd, hash)
+    if (newest < 0) return -1
+    const distance = atMost - this.basePosition
+    let entryPlusOne = table[newest]!
+    while (entryPlusOne !== 0 && this.#positions[entryPlusOne - 1]! > distance) {
+      entryPlusOne = this.#older[entryPlusOne - 1]!
+    }
+    return entryPlusOne - 1
+  }
+
+  kindOf(entry: number): number {
+    return this.bytes[this.#offsets[entry]!]!
+  }
+
+  positionOf(entry: number): Position {
+    return this.basePosition + this.#positions[entry]!
+  }
+
+  /** Where the entry's operation stands in `bytes`. */
+  offsetOf(entry: number): number {
+    return this.#offsets[entry]!
+  }
+
+  /** Sorts what is not sorted yet, in steps of a few milliseconds: call until it returns true. */
+  sortSome(): boolean {
+    return this.#runs.sortSome(this.#offsets, this.#count)
+  }
+
+  /** All entries up to now, as sorted arrays of entry numbers. Those arrays never change. */
+  sortedRuns(): readonly Uint32Array[] {
+    while (!this.sortSome());
+    return this.#runs.runs
+  }
+
+  #insert(op: number, position: Position): void {
+    const { bytes } = this
+    const keyStart = op + OP_HEADER_BYTES
+    const keyEnd = keyStart + opKeyLength(bytes, op)
+    const entry = this.#count
+    if (entry === this.#offsets.length) this.#growEntries()
+    this.#count = entry + 1
+    this.#offsets[entry] = op
+    this.#positions[entry] = position - this.basePosition
+    const hash = hashKey(bytes, keyStart, keyEnd)
+    const table = this.#index.table(hash)
+    const slot = table.length === 0 ? -1 : this.#findNewest(table, bytes, keyStart, keyEnd, hash)
+    if (slot < 0) {
+      this.#older[entry] = 0
+      this.#index.insert(hash, entry + 1)
+    } else {
+      this.#older[entry] = table[slot]!
+      table[slot] = entry + 1
+    }
+  }
+
+  /** The place in `table` of the key's newest entry; -1 if the key is not there. */
+  #findNewest(table: Uint32Array, key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
+    const { bytes } = this
+    const mask = table.length - 1
+    const length = keyEnd - keyStart
+    for (let slot = firstSlot(table, hash); table[slot + 1] !== 0; slot = (slot + 2) & mask) {
+      if (table[slot] !== hash) continue
+      const op = this.#offsets[table[slot + 1]! - 1]!
+      if (opKeyLength(bytes, op) !== length) continue
+      if (equalRange(bytes, op + OP_HEADER_BYTES, key, keyStart, length)) return slot + 1
+    }
+    return -1
+  }
+
+  #growEntries(): void {
+    this.#offsets = doubled(this.#offsets)
+    this.#positions = doubled(this.#positions)
+    this.#older = doubled(this.#older)
+  }
+}

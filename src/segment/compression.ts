@@ -1,0 +1,76 @@
+import { readPackageFile } from '../env/package-file.js'
+import { cloneBytes, readU32 } from '../util/bytes.js'
+
+/**
+ * LZ4 by the `lz4-wasm` package. Its own glue needs WebAssembly modules as ES imports, which Node 20 lacks, and
+ * copies twice; its raw exports work everywhere. Its format: the plain size as u32, then one LZ4 block.
+ */
+interface Lz4Exports {
+  readonly memory: { readonly buffer: ArrayBuffer }
+  compress(result: number, input: number, length: number): void
+  decompress(result: number, input: number, length: number): void
+  __wbindgen_add_to_stack_pointer(delta: number): number
+  __wbindgen_malloc(length: number): number
+  __wbindgen_free(at: number, length: number): void
+}
+
+/** What is used of the global; the compiler's libraries for Node leave it out. */
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => object
+  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown }
+  readonly RuntimeError: new () => Error
+}
+
+/** WebAssembly memory never shrinks: an instance that a large block made grow is dropped after use. */
+const INSTANCE_BYTES_MAX = 8 * 2 ** 20
+/** An LZ4 block gains at most 255:1; anything above is damage. */
+const RATIO_MAX = 255
+const PLAIN_BYTES_MAX = 2 ** 30
+
+let module: object | undefined
+let instance: Lz4Exports | undefined
+
+function lz4(): Lz4Exports {
+  module ??= new WebAssembly.Module(readPackageFile('lz4-wasm/lz4_wasm_bg.wasm'))
+  instance ??= new WebAssembly.Instance(module, {
+    './lz4_wasm_bg.js': { __wbindgen_string_new: () => 0 },
+  }).exports as Lz4Exports
+  return instance
+}
+
+/** The compressed bytes, in memory of their own. */
+export function compress(bytes: Uint8Array): Buffer {
+  return call('compress', bytes)!
+}
+
+/** The plain bytes, in memory of their own; undefined if `bytes` are not what `compress` made. */
+export function decompress(bytes: Uint8Array): Buffer | undefined {
+  if (bytes.length < 4) return undefined
+  const plainBytes = readU32(bytes, 0)
+  if (plainBytes > PLAIN_BYTES_MAX || plainBytes > bytes.length * RATIO_MAX) return undefined
+  const plain = call('decompress', bytes)
+  return plain?.length === plainBytes ? plain : undefined
+}
+
+function call(operation: 'compress' | 'decompress', bytes: Uint8Array): Buffer | undefined {
+  const exports = lz4()
+  try {
+    const result = exports.__wbindgen_add_to_stack_pointer(-16)
+    const input = exports.__wbindgen_malloc(bytes.length)
+    new Uint8Array(exports.memory.buffer).set(bytes, input)
+    exports[operation](result, input, bytes.length)
+    const words = new Int32Array(exports.memory.buffer, result, 4)
+    const [at, length, , failed] = words as unknown as [number, number, number, number]
+    const isFailed = operation === 'decompress' && failed !== 0
+    const output = isFailed ? undefined : cloneBytes(new Uint8Array(exports.memory.buffer), at, at + length)
+    if (!isFailed) exports.__wbindgen_free(at, length)
+    exports.__wbindgen_add_to_stack_pointer(16)
+    if (exports.memory.buffer.byteLength > INSTANCE_BYTES_MAX) instance = undefined
+    return output
+  } catch (error) {
+    // A trap leaves the instance in an unknown state; damaged input makes it trap.
+    instance = undefined
+    if (operation === 'decompress' && error instanceof WebAssembly.RuntimeError) return undefined
+    throw error
+  }
+}

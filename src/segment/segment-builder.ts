@@ -1,0 +1,238 @@
+import type { Env, File } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { writeFully } from '../env/write-fully.js'
+import { ioError } from '../errors.js'
+import { KIND_DEL, KIND_PUT } from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import { assert } from '../util/assert.js'
+import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, successor } from '../util/bytes.js'
+import { crc32 } from '../util/crc.js'
+import { hashKey } from '../util/hash.js'
+import { ENTRY_HEADER_BYTES_MAX, writeVarint } from './block.js'
+import { encodeSection } from './block-codec.js'
+import { FilterBuilder } from './filter-builder.js'
+import { IndexBuilder, separatorBetween } from './index-block.js'
+import { encodeFooter, encodeProperties, encodeTombstones, type SectionHandle } from './segment-format.js'
+import type { SegmentMeta } from './segment-meta.js'
+
+export interface SegmentBuilderOptions {
+  readonly env: Env
+  readonly directory: string
+  readonly number: number
+  readonly blockBytes: number
+  readonly isCompressed: boolean
+  /** At or below the position of every entry: what positions are counted from. */
+  readonly basePosition: Position
+}
+
+/** File bytes gathered before one write(2). */
+const WRITE_BYTES = 512 * 1024
+
+/** Writes one segment from entries that come in order. Nothing is durable before `finish` returned. */
+export class SegmentBuilder {
+  readonly #options: SegmentBuilderOptions
+  readonly #file: File
+  readonly #index = new IndexBuilder()
+  readonly #filter = new FilterBuilder()
+  readonly #tombstones: RangeTombstone[] = []
+  #block: Buffer
+  #blockLength = 0
+  #blockHeaderLength = 0
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  #fileBytes = 0
+  #checksum = 0
+  #firstKey: Buffer | undefined
+  #lastKey: Buffer
+  #lastKeyLength = -1
+  /** The last key and size of a block whose separator needs the key after it. */
+  #closedBlock: { readonly lastKey: Buffer; readonly sizeBytes: number } | undefined
+  #entryCount = 0
+  #delCount = 0
+  #positionMin: Position = Number.MAX_SAFE_INTEGER
+  #positionMax: Position = 0
+  #keyBytes = 0
+  #valueBytes = 0
+
+  constructor(options: SegmentBuilderOptions) {
+    this.#options = options
+    const path = joinPath(options.directory, segmentFileName(options.number))
+    try {
+      this.#file = options.env.fs.open(path, 'create')
+    } catch (error) {
+      throw ioError(error, 'creating', path)
+    }
+    this.#block = Buffer.allocUnsafeSlow(options.blockBytes * 2)
+    this.#lastKey = Buffer.allocUnsafeSlow(64)
+    this.#startBlock()
+  }
+
+  /** Bytes written and about to be. */
+  get sizeBytes(): number {
+    return this.#fileBytes + this.#pendingBytes + this.#blockLength
+  }
+
+  get isEmpty(): boolean {
+    return this.#entryCount === 0 && this.#tombstones.length === 0
+  }
+
+  // Hot: once an entry of every flush and compaction (bench/write.bench.js).
+  /** Entries come in the order of `EntryIterator`; `bytes` may change afterwards. */
+  add(
+    bytes: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    kind: number,
+    position: Position,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const isNewKey = this.#isNewKey(bytes, keyStart, keyEnd)
+    if (isNewKey) {
+      if (this.#blockLength >= this.#options.blockBytes) this.#closeBlock()
+      this.#takeKey(bytes, keyStart, keyEnd)
+      this.#filter.add(hashKey(bytes, keyStart, keyEnd))
+    }
+    const keyLength = keyEnd - keyStart
+    const valueLength = valueEnd - valueStart
+    this.#reserve(ENTRY_HEADER_BYTES_MAX + keyLength + valueLength)
+    const block = this.#block
+    let at = writeVarint(block, this.#blockLength, keyLength)
+    at = writeVarint(block, at, valueLength * 2 + (kind === KIND_PUT ? 1 : 0))
+    at = writeVarint(block, at, position - this.#options.basePosition)
+    copyBytes(bytes, keyStart, keyEnd, block, at)
+    copyBytes(bytes, valueStart, valueEnd, block, at + keyLength)
+    this.#blockLength = at + keyLength + valueLength
+    this.#entryCount++
+    if (kind === KIND_DEL) this.#delCount++
+    this.#notePosition(position)
+    this.#keyBytes += keyLength
+    this.#valueBytes += valueLength
+  }
+
+  addTombstone(tombstone: RangeTombstone): void {
+    this.#tombstones.push(tombstone)
+    this.#notePosition(tombstone.position)
+  }
+
+  /** Completes the file and makes its bytes durable; its name is not until the directory is synced. */
+  finish(): SegmentMeta {
+    this.#closeBlock()
+    if (this.#closedBlock) this.#index.add(this.#closedBlock.lastKey, this.#closedBlock.sizeBytes)
+    const properties = {
+      entryCount: this.#entryCount,
+      delCount: this.#delCount,
+      rangeTombstoneCount: this.#tombstones.length,
+      positionMin: this.isEmpty ? 0 : this.#positionMin,
+      positionMax: this.#positionMax,
+      keyBytes: this.#keyBytes,
+      valueBytes: this.#valueBytes,
+    }
+    const tombstones = this.#append(encodeSection(encodeTombstones(this.#tombstones), false))
+    const filter = this.#append(encodeSection(this.#filter.build(), false))
+    const index = this.#append(encodeSection(this.#index.build(), this.#options.isCompressed))
+    const propertiesHandle = this.#append(encodeSection(encodeProperties(properties), false))
+    const footer = { tombstones, filter, index, properties: propertiesHandle }
+    const sizeBytes = this.#fileBytes + this.#pendingBytes + encodeFooter(footer, 0).length
+    this.#append(encodeFooter(footer, sizeBytes))
+    this.#writePending()
+    this.#syncAndClose()
+    const { number } = this.#options
+    return { ...properties, number, sizeBytes, checksum: this.#checksum, range: this.#range() }
+  }
+
+  /** Gives the file up; its bytes are garbage that the caller removes. */
+  abandon(): void {
+    this.#file.close()
+  }
+
+  #isNewKey(bytes: Bytes, keyStart: number, keyEnd: number): boolean {
+    if (this.#lastKeyLength < 0) return true
+    const order = compareRanges(this.#lastKey, 0, this.#lastKeyLength, bytes, keyStart, keyEnd)
+    assert(order <= 0, 'entries reach a segment in order')
+    return order !== 0
+  }
+
+  #takeKey(bytes: Bytes, keyStart: number, keyEnd: number): void {
+    const length = keyEnd - keyStart
+    if (this.#closedBlock) {
+      const next = bytes.subarray(keyStart, keyEnd)
+      this.#index.add(separatorBetween(this.#closedBlock.lastKey, next), this.#closedBlock.sizeBytes)
+      this.#closedBlock = undefined
+    }
+    if (length > this.#lastKey.length) this.#lastKey = Buffer.allocUnsafeSlow(length * 2)
+    copyBytes(bytes, keyStart, keyEnd, this.#lastKey, 0)
+    this.#lastKeyLength = length
+    // A copy, not a view: a view would keep the whole log memory alive for as long as the segment lives.
+    this.#firstKey ??= cloneBytes(bytes, keyStart, keyEnd)
+  }
+
+  #notePosition(position: Position): void {
+    if (position < this.#positionMin) this.#positionMin = position
+    if (position > this.#positionMax) this.#positionMax = position
+  }
+
+  #reserve(size: number): void {
+    if (this.#blockLength + size <= this.#block.length) return
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#block.length * 2, this.#blockLength + size))
+    larger.set(this.#block.subarray(0, this.#blockLength))
+    this.#block = larger
+  }
+
+  #startBlock(): void {
+    this.#blockHeaderLength = writeVarint(this.#block, 0, this.#options.basePosition)
+    this.#blockLength = this.#blockHeaderLength
+  }
+
+  #closeBlock(): void {
+    if (this.#blockLength === this.#blockHeaderLength) return
+    const section = encodeSection(this.#block.subarray(0, this.#blockLength), this.#options.isCompressed)
+    this.#append(section)
+    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes: section.length }
+    // A block of one huge value must not make all later ones of this segment carry its memory.
+    if (this.#block.length > this.#options.blockBytes * 8) {
+      this.#block = Buffer.allocUnsafeSlow(this.#options.blockBytes * 2)
+    }
+    this.#startBlock()
+  }
+
+  #append(bytes: Buffer): SectionHandle {
+    const handle = { offset: this.#fileBytes + this.#pendingBytes, sizeBytes: bytes.length }
+    this.#pending.push(bytes)
+    this.#pendingBytes += bytes.length
+    if (this.#pendingBytes >= WRITE_BYTES) this.#writePending()
+    return handle
+  }
+
+  #writePending(): void {
+    const bytes = this.#pending.length === 1 ? this.#pending[0]! : Buffer.concat(this.#pending)
+    writeFully(this.#file, bytes, this.#fileBytes)
+    this.#checksum = crc32(bytes, 0, bytes.length, this.#checksum)
+    this.#fileBytes += bytes.length
+    this.#pending = []
+    this.#pendingBytes = 0
+  }
+
+  #syncAndClose(): void {
+    try {
+      this.#file.sync()
+      this.#file.close()
+    } catch (error) {
+      throw ioError(error, 'syncing', this.#file.path)
+    }
+  }
+
+  #range(): SegmentMeta['range'] {
+    const lastKey = this.#lastKeyLength < 0 ? undefined : this.#lastKey.subarray(0, this.#lastKeyLength)
+    let start: Bytes | undefined = this.#firstKey
+    let end: Bytes | undefined = lastKey ? successor(lastKey) : undefined
+    let isUnbounded = false
+    for (const tombstone of this.#tombstones) {
+      if (!start || compareBytes(tombstone.start, start) < 0) start = tombstone.start
+      if (!tombstone.end) isUnbounded = true
+      else if (!end || compareBytes(tombstone.end, end) > 0) end = tombstone.end
+    }
+    return { start: start ?? Buffer.alloc(0), end: isUnbounded ? undefined : end }
+  }
+}

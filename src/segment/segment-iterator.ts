@@ -1,0 +1,145 @@
+import type { EntryIterator } from '../iterator/entry-iterator.js'
+import type { Position } from '../key/position.js'
+import { type Bytes, EMPTY_BYTES } from '../util/bytes.js'
+import { type Block, EntryFields } from './block.js'
+import type { ReadContext } from './read-context.js'
+import type { SegmentReader } from './segment-reader.js'
+
+/** File bytes that a scan reads at once after its first few blocks. */
+const READ_AHEAD_BYTES = 256 * 1024
+/** Blocks in a row after which it is a scan. */
+const SCAN_AFTER_BLOCKS = 2
+
+export interface SegmentIteratorOptions {
+  /** Whether blocks that a scan loads go into the cache. */
+  readonly fillsCache: boolean
+}
+
+/** Walks one segment. Holds one block, and in a scan the raw bytes of the next few. */
+export class SegmentIterator implements EntryIterator {
+  readonly positionMax: Position
+  readonly #reader: SegmentReader
+  readonly #context: ReadContext
+  readonly #fillsCache: boolean
+  readonly #fields = new EntryFields()
+  #block: Block | undefined
+  #blockNumber = -1
+  #entry = 0
+  #blocksInRow = 0
+  #raw: Buffer | undefined
+  #rawFirst = 0
+  #rawLast = -1
+  isValid = false
+  bytes: Bytes = EMPTY_BYTES
+  keyStart = 0
+  keyEnd = 0
+  kind = 0
+  position: Position = 0
+  valueStart = 0
+  valueEnd = 0
+
+  constructor(reader: SegmentReader, context: ReadContext, options: SegmentIteratorOptions) {
+    this.#reader = reader
+    this.#context = context
+    this.#fillsCache = options.fillsCache
+    this.positionMax = reader.properties.positionMax
+  }
+
+  seekToFirst(): void {
+    this.#enter(0, 0)
+  }
+
+  seekToLast(): void {
+    this.#enterAtEnd(this.#reader.index.count - 1)
+  }
+
+  seekGE(key: Bytes): void {
+    const number = this.#reader.index.find(key, 0, key.length)
+    if (number === this.#reader.index.count) {
+      this.isValid = false
+      return
+    }
+    this.#blocksInRow = 0
+    const block = this.#load(number)
+    const entry = block.lowerBound(key, 0, key.length)
+    if (entry < block.count) this.#standOn(block, number, entry)
+    else this.#enter(number + 1, 0)
+  }
+
+  seekLT(key: Bytes): void {
+    const number = this.#reader.index.find(key, 0, key.length)
+    if (number === this.#reader.index.count) {
+      this.seekToLast()
+      return
+    }
+    this.#blocksInRow = 0
+    const block = this.#load(number)
+    const entry = block.lowerBound(key, 0, key.length)
+    if (entry > 0) this.#standOn(block, number, entry - 1)
+    else this.#enterAtEnd(number - 1)
+  }
+
+  // Hot: every step of a scan (bench/scan.bench.js).
+  next(): void {
+    const entry = this.#entry + 1
+    if (entry < this.#block!.count) this.#standOn(this.#block!, this.#blockNumber, entry)
+    else this.#enter(this.#blockNumber + 1, 0)
+  }
+
+  prev(): void {
+    if (this.#entry > 0) this.#standOn(this.#block!, this.#blockNumber, this.#entry - 1)
+    else this.#enterAtEnd(this.#blockNumber - 1)
+  }
+
+  #enter(number: number, entry: number): void {
+    if (number < 0 || number >= this.#reader.index.count) this.isValid = false
+    else this.#standOn(this.#load(number), number, entry)
+  }
+
+  #enterAtEnd(number: number): void {
+    if (number < 0) {
+      this.isValid = false
+      return
+    }
+    const block = this.#load(number)
+    this.#standOn(block, number, block.count - 1)
+  }
+
+  #standOn(block: Block, number: number, entry: number): void {
+    const fields = this.#fields
+    block.read(entry, fields)
+    this.#block = block
+    this.#blockNumber = number
+    this.#entry = entry
+    this.isValid = true
+    this.bytes = block.bytes
+    this.keyStart = fields.keyStart
+    this.keyEnd = fields.keyEnd
+    this.kind = fields.kind
+    this.position = fields.position
+    this.valueStart = fields.keyEnd
+    this.valueEnd = fields.valueEnd
+  }
+
+  #load(number: number): Block {
+    if (number === this.#blockNumber) return this.#block!
+    this.#blocksInRow = number === this.#blockNumber + 1 ? this.#blocksInRow + 1 : 0
+    const isScan = this.#blocksInRow >= SCAN_AFTER_BLOCKS
+    const reader = this.#reader
+    if (!isScan || reader.isCached(number) || (!this.#context.mayBlock && !reader.isQuick)) {
+      return reader.block(number, this.#context)
+    }
+    if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
+    return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#fillsCache)
+  }
+
+  #readAhead(first: number): void {
+    const { index } = this.#reader
+    const limit = index.offsetOf(first) + READ_AHEAD_BYTES
+    let last = first
+    while (last + 1 < index.count && index.endOf(last + 1) <= limit) last++
+    this.#raw = this.#reader.readRaw(first, last)
+    this.#rawFirst = first
+    this.#rawLast = last
+  }
+}

@@ -1,0 +1,245 @@
+import type { Env, File } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { readFully, readFullyAsync } from '../env/write-fully.js'
+import type { CacheItem, WeightedCache } from '../cache/weighted-cache.js'
+import { corruption, ioError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import { RangeTombstones } from '../key/range-tombstones.js'
+import type { Bytes } from '../util/bytes.js'
+import { compareRanges, equalRange } from '../util/bytes.js'
+import { Block, EntryFields } from './block.js'
+import { decodeSection } from './block-codec.js'
+import { Filter } from './filter.js'
+import { IndexBlock } from './index-block.js'
+import { BlockNeeded, type BlockSource, type ReadContext } from './read-context.js'
+import type { ReadPacer } from './read-pacer.js'
+import {
+  decodeFooter,
+  decodeProperties,
+  decodeTombstones,
+  FOOTER_BYTES,
+  type SectionHandle,
+  type SegmentProperties,
+} from './segment-format.js'
+import type { SegmentMeta } from './segment-meta.js'
+
+/** What segments share: where they are, who keeps their blocks, how they read. */
+export interface SegmentHost {
+  readonly env: Env
+  readonly directory: string
+  readonly cache: WeightedCache
+  readonly pacer: ReadPacer
+}
+
+/** Blocks that a slow disk is asked for at once when a scan runs out. */
+const LOAD_AHEAD_BLOCKS = 16
+
+class CachedBlock implements CacheItem {
+  readonly weight: number
+  readonly block: Block
+  readonly #owner: (CachedBlock | undefined)[]
+  readonly #number: number
+  isTouched = false
+  slot = -1
+
+  constructor(block: Block, owner: (CachedBlock | undefined)[], number: number) {
+    this.block = block
+    this.weight = block.weight
+    this.#owner = owner
+    this.#number = number
+  }
+
+  drop(): void {
+    this.#owner[this.#number] = undefined
+  }
+}
+
+/** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
+export class SegmentReader implements BlockSource {
+  readonly meta: SegmentMeta
+  readonly properties: SegmentProperties
+  readonly tombstones: RangeTombstones
+  readonly index: IndexBlock
+  readonly #filter: Filter
+  readonly #host: SegmentHost
+  readonly #file: File
+  readonly #blocks: (CachedBlock | undefined)[]
+  readonly #fields = new EntryFields()
+  #isClosed = false
+
+  /** @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes. */
+  constructor(host: SegmentHost, meta: SegmentMeta) {
+    this.meta = meta
+    this.#host = host
+    this.#file = openFile(host, meta)
+    try {
+      const { path } = this.#file
+      const sizeBytes = this.#file.sizeBytes()
+      if (sizeBytes !== meta.sizeBytes) throw corruption(path, 0, `${sizeBytes} bytes instead of ${meta.sizeBytes}`)
+      const footerBytes = Buffer.alloc(FOOTER_BYTES)
+      readFully(this.#file, footerBytes, sizeBytes - FOOTER_BYTES)
+      const footer = decodeFooter(footerBytes, path, sizeBytes)
+      this.properties = decodeProperties(this.#section(footer.properties), path, footer.properties.offset)
+      this.index = IndexBlock.parse(this.#section(footer.index), path, footer.index.offset, footer.tombstones.offset)
+      this.#filter = new Filter(this.#section(footer.filter), path, footer.filter.offset)
+      this.tombstones = new RangeTombstones()
+      for (const tombstone of decodeTombstones(this.#section(footer.tombstones), path, footer.tombstones.offset)) {
+        this.tombstones.add(tombstone)
+      }
+    } catch (error) {
+      this.#file.close()
+      throw error
+    }
+    this.#blocks = new Array(this.index.count).fill(undefined)
+  }
+
+  get path(): string {
+    return this.#file.path
+  }
+
+  /** Bytes that stay in memory while the segment is open. */
+  get tableBytes(): number {
+    return this.index.sizeBytes + this.#filter.sizeBytes + this.#blocks.length * 8
+  }
+
+  // Hot: every point read that the memtables don't answer (bench/read.bench.js).
+  /**
+   * The newest entry of the key at or below `atMost`, in `fields`; returns the bytes that hold it, or undefined.
+   * May throw `BlockNeeded`.
+   */
+  find(
+    key: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    atMost: Position,
+    context: ReadContext,
+    fields: EntryFields,
+  ): Bytes | undefined {
+    if (!this.#filter.mayHold(hash)) return undefined
+    const number = this.index.find(key, keyStart, keyEnd)
+    if (number === this.index.count) return undefined
+    const block = this.block(number, context)
+    let entry = block.find(key, keyStart, keyEnd, hash)
+    if (entry < 0) return undefined
+    block.read(entry, fields)
+    while (fields.position > atMost) {
+      if (++entry === block.count) return undefined
+      block.read(entry, fields)
+      const length = fields.keyEnd - fields.keyStart
+      if (length !== keyEnd - keyStart || !equalRange(block.bytes, fields.keyStart, key, keyStart, length)) {
+        return undefined
+      }
+    }
+    return block.bytes
+  }
+
+  /** A block from the cache or the file. May throw `BlockNeeded`. */
+  block(number: number, context: ReadContext): Block {
+    const cached = this.#blocks[number]
+    if (cached !== undefined) {
+      cached.isTouched = true
+      return cached.block
+    }
+    const loaded = context.loadedBlock(this, number)
+    if (loaded) return loaded
+    if (!context.mayBlock && !this.#host.pacer.isQuick) {
+      throw new BlockNeeded(this, number, Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1)
+    }
+    const start = this.index.offsetOf(number)
+    const bytes = Buffer.allocUnsafe(this.index.endOf(number) - start)
+    this.#host.pacer.time(() => readFully(this.#file, bytes, start))
+    return this.#keep(number, this.#decode(bytes, 0, number))
+  }
+
+  /** Blocks [first, last] that are in the cache already, or undefined: a scan reads several at once then. */
+  isCached(number: number): boolean {
+    return this.#blocks[number] !== undefined
+  }
+
+  /** The file's bytes of the blocks [first, last], read at once. For scans and for compaction. */
+  readRaw(first: number, last: number): Buffer {
+    const start = this.index.offsetOf(first)
+    const bytes = Buffer.allocUnsafeSlow(this.index.endOf(last) - start)
+    readFully(this.#file, bytes, start)
+    return bytes
+  }
+
+  /** A block out of `readRaw(first, …)`. */
+  decodeRaw(raw: Buffer, first: number, number: number, isKept: boolean): Block {
+    const block = this.#decode(raw, this.index.offsetOf(number) - this.index.offsetOf(first), number)
+    return isKept ? this.#keep(number, block) : block
+  }
+
+  /** Whether a synchronous read would be welcome now. */
+  get isQuick(): boolean {
+    return this.#host.pacer.isQuick
+  }
+
+  async loadAsync(first: number, last: number): Promise<Map<number, Block>> {
+    const start = this.index.offsetOf(first)
+    const bytes = Buffer.allocUnsafeSlow(this.index.endOf(last) - start)
+    await readFullyAsync(this.#file, bytes, start)
+    const blocks = new Map<number, Block>()
+    for (let number = first; number <= last; number++) {
+      const cached = this.#blocks[number]?.block
+      blocks.set(number, cached ?? this.#keep(number, this.#decode(bytes, this.index.offsetOf(number) - start, number)))
+    }
+    return blocks
+  }
+
+  /** Entries' bytes between two keys, by the index alone: as exact as a block. */
+  approximateSize(start: Bytes, end: Bytes | undefined): number {
+    const first = this.index.find(start, 0, start.length)
+    const last = end ? this.index.find(end, 0, end.length) : this.index.count
+    const fileBytes = this.index.count === 0 ? 0 : this.index.endOf(this.index.count - 1)
+    const from = first === this.index.count ? fileBytes : this.index.offsetOf(first)
+    return (last === this.index.count ? fileBytes : this.index.endOf(last)) - from
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const cached of this.#blocks) if (cached) this.#host.cache.remove(cached)
+    this.#blocks.length = 0
+    this.#file.close()
+  }
+
+  #keep(number: number, block: Block): Block {
+    if (this.#isClosed) return block
+    const cached = new CachedBlock(block, this.#blocks, number)
+    if (this.#host.cache.add(cached) && cached.slot >= 0) this.#blocks[number] = cached
+    return block
+  }
+
+  #decode(bytes: Buffer, at: number, number: number): Block {
+    const offset = this.index.offsetOf(number)
+    const sizeBytes = this.index.endOf(number) - offset
+    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset)
+    const block = Block.parse(payload)
+    if (!block || block.count === 0) throw corruption(this.path, offset, 'a block that is not sound')
+    block.read(0, this.#fields)
+    const { range } = this.meta
+    if (compareRanges(range.start, 0, range.start.length, payload, this.#fields.keyStart, this.#fields.keyEnd) > 0) {
+      throw corruption(this.path, offset, 'a block of keys below those of the segment')
+    }
+    return block
+  }
+
+  #section(handle: SectionHandle): Buffer {
+    const bytes = Buffer.allocUnsafe(handle.sizeBytes)
+    readFully(this.#file, bytes, handle.offset)
+    return decodeSection(bytes, 0, bytes.length, this.path, handle.offset)
+  }
+}
+
+function openFile(host: SegmentHost, meta: SegmentMeta): File {
+  const path = joinPath(host.directory, segmentFileName(meta.number))
+  try {
+    return host.env.fs.open(path, 'read')
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') throw corruption(path, 0, 'the file is missing', error)
+    throw ioError(error, 'opening', path)
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * One record of the manifest: a version edit as tagged fields.
+ *
+ *   edit  := field*
+ *   field := tag:u8 | value        1 added: level | meta      2 removed: number      3 flushedPosition
+ *                                  4 logNumber                5 nextFileNumber       6 durablePosition
+ *                                  7 flushedBytes             8 compactedBytes
+ *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
+ *            | positionMin | positionMax | keyBytes | valueBytes
+ *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
+ */
+import type { KeyRange } from '../key/key-range.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { ByteReader } from '../util/byte-reader.js'
+import { ByteWriter } from '../util/byte-writer.js'
+import { type Bytes, cloneBytes } from '../util/bytes.js'
+import { LEVEL_COUNT, type VersionEdit } from './version.js'
+
+const ADDED = 1
+const REMOVED = 2
+const NUMBER_TAGS = {
+  flushedPosition: 3,
+  logNumber: 4,
+  nextFileNumber: 5,
+  durablePosition: 6,
+  flushedBytes: 7,
+  compactedBytes: 8,
+} as const
+type NumberField = keyof typeof NUMBER_TAGS
+const NUMBER_FIELDS = Object.entries(NUMBER_TAGS) as [NumberField, number][]
+
+export function encodeEdit(edit: VersionEdit): Bytes {
+  const writer = new ByteWriter()
+  for (const [name, tag] of NUMBER_FIELDS) {
+    const value = edit[name]
+    if (value !== undefined) writer.u8(tag).varint(value)
+  }
+  for (const number of edit.removed ?? []) writer.u8(REMOVED).varint(number)
+  for (const { level, meta } of edit.added ?? []) {
+    writer.u8(ADDED).u8(level)
+    writeMeta(writer, meta)
+  }
+  return cloneBytes(writer.view())
+}
+
+export function decodeEdit(reader: ByteReader): VersionEdit {
+  const added: { level: number; meta: SegmentMeta }[] = []
+  const removed: number[] = []
+  const numbers: { [Name in NumberField]?: number } = {}
+  while (reader.remaining > 0) {
+    const tag = reader.u8()
+    if (tag === REMOVED) {
+      removed.push(reader.varint())
+    } else if (tag === ADDED) {
+      const level = reader.u8()
+      if (level >= LEVEL_COUNT) throw reader.fail(`level ${level}`)
+      added.push({ level, meta: readMeta(reader) })
+    } else {
+      const field = NUMBER_FIELDS.find(([, known]) => known === tag)
+      if (!field) throw reader.fail(`a field of tag ${tag}`)
+      numbers[field[0]] = reader.varint()
+    }
+  }
+  return { added, removed, ...numbers }
+}
+
+function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {
+  writer.varint(meta.number).varint(meta.sizeBytes).u32(meta.checksum)
+  writeRange(writer, meta.range)
+  writer.varint(meta.entryCount).varint(meta.delCount).varint(meta.rangeTombstoneCount)
+  writer.varint(meta.positionMin).varint(meta.positionMax).varint(meta.keyBytes).varint(meta.valueBytes)
+}
+
+function readMeta(reader: ByteReader): SegmentMeta {
+  return {
+    number: reader.varint(),
+    sizeBytes: reader.varint(),
+    checksum: reader.u32(),
+    range: readRange(reader),
+    entryCount: reader.varint(),
+    delCount: reader.varint(),
+    rangeTombstoneCount: reader.varint(),
+    positionMin: reader.varint(),
+    positionMax: reader.varint(),
+    keyBytes: reader.varint(),
+    valueBytes: reader.varint(),
+  }
+}
+
+function writeRange(writer: ByteWriter, range: KeyRange): void {
+  writer.bytes(range.start).u8(range.end ? 1 : 0)
+  if (range.end) writer.bytes(range.end)
+}
+
+function readRange(reader: ByteReader): KeyRange {
+  const start = reader.bytes()
+  return { start, end: reader.u8() === 1 ? reader.bytes() : undefined }
+}

@@ -1,0 +1,97 @@
+/**
+ * The manifest: a log of version edits. `CURRENT` holds its name.
+ *
+ *   manifest := header | record*
+ *   header   := magic:8 | version:u32 | storeId:16 | crc:u32                                     32 bytes
+ *   record   := crc:u32 (of the rest, from the crc of the header on) | bytes:u32 | syncedUpTo:u64 | edit
+ *   CURRENT  := name of the manifest | ' ' | crc of the name, 8 hex digits | '\n'
+ *
+ * The first record is the whole version. A record is synced before the edit counts, so only the last record may
+ * be torn; an invalid record before `syncedUpTo` of a later one is damage.
+ */
+import { corruption, VarveError } from '../errors.js'
+import { type Bytes, readU32, readU64, writeU32, writeU64 } from '../util/bytes.js'
+import { crc32 } from '../util/crc.js'
+
+const MAGIC = Buffer.from('VARVEMAN')
+export const MANIFEST_FORMAT_VERSION = 1
+export const MANIFEST_HEADER_BYTES = 32
+export const RECORD_HEADER_BYTES = 16
+
+export function encodeManifestHeader(storeId: Bytes): Buffer {
+  const bytes = Buffer.alloc(MANIFEST_HEADER_BYTES)
+  bytes.set(MAGIC)
+  writeU32(bytes, 8, MANIFEST_FORMAT_VERSION)
+  bytes.set(storeId, 12)
+  writeU32(bytes, 28, crc32(bytes, 0, 28))
+  return bytes
+}
+
+/** The store's id. */
+export function decodeManifestHeader(bytes: Bytes, file: string): Buffer {
+  if (bytes.length < MANIFEST_HEADER_BYTES) throw corruption(file, 0, 'a manifest without a whole header')
+  if (MAGIC.compare(bytes, 0, MAGIC.length) !== 0) throw corruption(file, 0, 'not a manifest')
+  const version = readU32(bytes, 8)
+  if (crc32(bytes, 0, 28) !== readU32(bytes, 28)) throw corruption(file, 0, 'header checksum mismatch')
+  if (version !== MANIFEST_FORMAT_VERSION) {
+    throw new VarveError('VARVE_FORMAT_VERSION', `${file}: manifest format ${version}`, { file })
+  }
+  return Buffer.from(bytes.subarray(12, 28))
+}
+
+export function encodeRecord(edit: Bytes, syncedUpTo: number, seed: number): Buffer {
+  const bytes = Buffer.alloc(RECORD_HEADER_BYTES + edit.length)
+  writeU32(bytes, 4, edit.length)
+  writeU64(bytes, 8, syncedUpTo)
+  bytes.set(edit, RECORD_HEADER_BYTES)
+  writeU32(bytes, 0, crc32(bytes, 4, bytes.length, seed))
+  return bytes
+}
+
+/** The end of the valid record at `at`; undefined if there is none. */
+export function recordEnd(bytes: Bytes, at: number, seed: number): number | undefined {
+  if (at + RECORD_HEADER_BYTES > bytes.length) return undefined
+  const end = at + RECORD_HEADER_BYTES + readU32(bytes, at + 4)
+  if (end > bytes.length || crc32(bytes, at + 4, end, seed) !== readU32(bytes, at)) return undefined
+  return end
+}
+
+/** The offsets of all records. @throws VarveError `VARVE_CORRUPTION` for damage before the torn tail. */
+export function* records(bytes: Bytes, file: string): Generator<{ start: number; end: number }> {
+  const seed = manifestSeed(bytes)
+  let at = MANIFEST_HEADER_BYTES
+  while (at < bytes.length) {
+    const end = recordEnd(bytes, at, seed)
+    if (end === undefined) {
+      throwIfSyncedBeyond(bytes, at, seed, file)
+      return
+    }
+    yield { start: at + RECORD_HEADER_BYTES, end }
+    at = end
+  }
+}
+
+export function manifestSeed(header: Bytes): number {
+  return readU32(header, 28)
+}
+
+function throwIfSyncedBeyond(bytes: Bytes, fault: number, seed: number, file: string): void {
+  for (let at = fault + 1; at + RECORD_HEADER_BYTES <= bytes.length; at++) {
+    const syncedUpTo = readU64(bytes, at + 8)
+    if (syncedUpTo <= fault || syncedUpTo > at) continue
+    if (recordEnd(bytes, at, seed) !== undefined) throw corruption(file, fault, 'a damaged record')
+  }
+}
+
+export function encodeCurrent(manifestName: string): Buffer {
+  const name = Buffer.from(manifestName)
+  const crc = crc32(name, 0, name.length).toString(16).padStart(8, '0')
+  return Buffer.from(`${manifestName} ${crc}\n`)
+}
+
+export function decodeCurrent(bytes: Bytes, file: string): string {
+  const match = /^(MANIFEST-\d{6,16}) ([0-9a-f]{8})\n$/.exec(Buffer.from(bytes).toString('latin1'))
+  const name = match?.[1] ?? ''
+  if (encodeCurrent(name).compare(bytes) !== 0) throw corruption(file, 0, 'it does not name a manifest')
+  return name
+}

@@ -1,0 +1,227 @@
+import type { Env, File } from '../env/env.js'
+import {
+  CURRENT_NAME,
+  CURRENT_TEMPORARY_NAME,
+  joinPath,
+  manifestFileName,
+  parseFileName,
+} from '../env/file-names.js'
+import { readFully, writeFully } from '../env/write-fully.js'
+import { corruption, ioError, VarveError } from '../errors.js'
+import { ByteReader } from '../util/byte-reader.js'
+import type { Bytes } from '../util/bytes.js'
+import { decodeEdit, encodeEdit } from './edit-format.js'
+import {
+  decodeCurrent,
+  decodeManifestHeader,
+  encodeCurrent,
+  encodeManifestHeader,
+  encodeRecord,
+  MANIFEST_HEADER_BYTES,
+  manifestSeed,
+  records,
+} from './manifest-format.js'
+import { Version, type VersionEdit } from './version.js'
+
+/** A manifest is rewritten when its edits outgrow this. */
+const MANIFEST_BYTES_MAX = 2 * 2 ** 20
+/** CURRENT is one short line; anything longer is not ours. */
+const CURRENT_BYTES_MAX = 4096
+
+export interface RecoveredManifest {
+  readonly version: Version
+  readonly storeId: Buffer
+  readonly manifestNumber: number
+}
+
+/** What the directory's manifest says; undefined where there is no CURRENT. Changes nothing. */
+export function readManifest(env: Env, directory: string): RecoveredManifest | undefined {
+  const current = readFile(env, joinPath(directory, CURRENT_NAME), CURRENT_BYTES_MAX)
+  if (!current) return undefined
+  const name = decodeCurrent(current, joinPath(directory, CURRENT_NAME))
+  const path = joinPath(directory, name)
+  const bytes = readFile(env, path, Number.MAX_SAFE_INTEGER)
+  if (!bytes) throw corruption(path, 0, 'the file that CURRENT names is missing')
+  const storeId = decodeManifestHeader(bytes, path)
+  let version: Version | undefined
+  for (const edit of readEdits(bytes, path)) version = (version ?? Version.EMPTY).apply(edit)
+  if (!version) throw corruption(path, MANIFEST_HEADER_BYTES, 'a manifest without a whole first record')
+  return { version, storeId, manifestNumber: parseFileName(name)!.number }
+}
+
+/** Every whole edit of a manifest's bytes, in order. */
+export function* readEdits(bytes: Bytes, path: string): Generator<VersionEdit> {
+  for (const { start, end } of records(bytes, path)) {
+    yield decodeEdit(new ByteReader(bytes.subarray(start, end), path, start))
+  }
+}
+
+/** The current version and its manifest. The only writer of manifests and of CURRENT. */
+export class VersionSet {
+  readonly #env: Env
+  readonly #directory: string
+  readonly #directoryIdentity: string
+  readonly #storeId: Buffer
+  readonly #rotateAtBytes: number
+  #version: Version
+  #nextFileNumber: number
+  #file: File | undefined
+  #manifestNumber = 0
+  #seed = 0
+  #length = 0
+  #syncedTo = 0
+  /** Edits are logged one after another. */
+  #tail: Promise<unknown> = Promise.resolve()
+  #failure: VarveError | undefined
+
+  /** @param firstFreeNumber above every file number in the directory: numbers are never used twice. */
+  constructor(
+    env: Env,
+    directory: string,
+    storeId: Buffer,
+    version: Version,
+    firstFreeNumber: number,
+    manifestBytesMax: number = MANIFEST_BYTES_MAX,
+  ) {
+    this.#env = env
+    this.#directory = directory
+    this.#directoryIdentity = env.fs.stat(directory)?.identity ?? ''
+    this.#storeId = storeId
+    this.#version = version
+    this.#nextFileNumber = Math.max(version.nextFileNumber, firstFreeNumber)
+    this.#rotateAtBytes = manifestBytesMax
+  }
+
+  get version(): Version {
+    return this.#version
+  }
+
+  get manifestNumber(): number {
+    return this.#manifestNumber
+  }
+
+  /** Reserves `count` numbers and returns the first. */
+  takeFileNumbers(count: number): number {
+    const first = this.#nextFileNumber
+    this.#nextFileNumber += count
+    return first
+  }
+
+  /** Starts a manifest of this version and points CURRENT at it. Files an edit adds must be durable by then. */
+  rotate(): void {
+    const number = this.takeFileNumbers(1)
+    const path = joinPath(this.#directory, manifestFileName(number))
+    const header = encodeManifestHeader(this.#storeId)
+    const seed = manifestSeed(header)
+    const record = encodeRecord(encodeEdit(this.#wholeVersion()), 0, seed)
+    const file = this.#attempt('creating', path, () => this.#env.fs.open(path, 'create'))
+    writeFully(file, Buffer.concat([header, record]), 0)
+    this.#attempt('syncing', path, () => file.sync())
+    this.#syncDirectory()
+    this.#pointCurrentAt(manifestFileName(number))
+    this.#file?.close()
+    const previous = this.#manifestNumber
+    this.#file = file
+    this.#manifestNumber = number
+    this.#seed = seed
+    this.#length = header.length + record.length
+    this.#syncedTo = this.#length
+    if (previous > 0) this.#env.fs.remove(joinPath(this.#directory, manifestFileName(previous)))
+  }
+
+  /**
+   * Logs an edit durably, then makes it the current version. After a failure no edit is taken any more: what the
+   * failed sync left on disk is unknown until the manifest is read again.
+   */
+  commit(edit: VersionEdit): Promise<Version> {
+    const result = this.#tail.then(() => this.#commit(edit))
+    this.#tail = result.catch(() => {})
+    return result
+  }
+
+  async close(): Promise<void> {
+    await this.#tail
+    this.#file?.close()
+    this.#file = undefined
+  }
+
+  async #commit(edit: VersionEdit): Promise<Version> {
+    if (this.#failure) throw this.#failure
+    try {
+      this.#checkDirectory()
+      if (this.#length > this.#rotateAtBytes) this.rotate()
+      const file = this.#file!
+      const complete = { ...edit, nextFileNumber: this.#nextFileNumber }
+      const next = this.#version.apply(complete)
+      const record = encodeRecord(encodeEdit(complete), this.#syncedTo, this.#seed)
+      writeFully(file, record, this.#length)
+      this.#length += record.length
+      await file.syncAsync()
+      this.#syncedTo = this.#length
+      this.#version = next
+      return next
+    } catch (error) {
+      this.#failure = ioError(error, 'writing the manifest in', this.#directory)
+      throw this.#failure
+    }
+  }
+
+  #wholeVersion(): VersionEdit {
+    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
+    const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
+    const nextFileNumber = this.#nextFileNumber
+    return { added, flushedPosition, logNumber, nextFileNumber, durablePosition, flushedBytes, compactedBytes }
+  }
+
+  #pointCurrentAt(name: string): void {
+    const temporary = joinPath(this.#directory, CURRENT_TEMPORARY_NAME)
+    const current = joinPath(this.#directory, CURRENT_NAME)
+    this.#attempt('replacing', current, () => {
+      if (this.#env.fs.stat(temporary)) this.#env.fs.remove(temporary)
+      const file = this.#env.fs.open(temporary, 'create')
+      writeFully(file, encodeCurrent(name), 0)
+      file.sync()
+      file.close()
+      this.#env.fs.rename(temporary, current)
+    })
+    this.#syncDirectory()
+  }
+
+  #syncDirectory(): void {
+    this.#attempt('syncing', this.#directory, () => this.#env.fs.syncDirectory(this.#directory))
+  }
+
+  /** A directory that was moved or deleted must not be written again under its old path. */
+  #checkDirectory(): void {
+    if (this.#env.fs.stat(this.#directory)?.identity === this.#directoryIdentity) return
+    throw new VarveError('VARVE_IO', `${this.#directory} is not the directory that was opened`, {
+      file: this.#directory,
+    })
+  }
+
+  #attempt<T>(doing: string, path: string, action: () => T): T {
+    try {
+      return action()
+    } catch (error) {
+      throw ioError(error, doing, path)
+    }
+  }
+}
+
+function readFile(env: Env, path: string, sizeMax: number): Buffer | undefined {
+  if (!env.fs.stat(path)) return undefined
+  try {
+    const file = env.fs.open(path, 'read')
+    try {
+      const sizeBytes = file.sizeBytes()
+      if (sizeBytes > sizeMax) throw corruption(path, sizeMax, `${sizeBytes} bytes`)
+      const bytes = Buffer.alloc(sizeBytes)
+      readFully(file, bytes, 0)
+      return bytes
+    } finally {
+      file.close()
+    }
+  } catch (error) {
+    throw ioError(error, 'reading', path)
+  }
+}

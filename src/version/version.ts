@@ -1,0 +1,106 @@
+import { type KeyRange, rangesOverlap } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import { assert } from '../util/assert.js'
+import { compareBytes } from '../util/bytes.js'
+
+/** 0 to 6: at a ratio of 10 the last holds a million times the first. */
+export const LEVEL_COUNT = 7
+
+/** One change of the tree, as the manifest logs it. */
+export interface VersionEdit {
+  readonly added?: readonly { readonly level: number; readonly meta: SegmentMeta }[]
+  /** Numbers of segments that leave. */
+  readonly removed?: readonly number[]
+  /** Every change up to here is in segments. */
+  readonly flushedPosition?: Position
+  /** Log files below this number are not needed for recovery. */
+  readonly logNumber?: number
+  readonly nextFileNumber?: number
+  /** Known to be on disk when the edit was written: recovery that ends before it has lost data. */
+  readonly durablePosition?: Position
+  /** Bytes of segments that flushes wrote, in this edit. */
+  readonly flushedBytes?: number
+  /** Bytes of segments that compactions wrote, in this edit. */
+  readonly compactedBytes?: number
+}
+
+/**
+ * The segments of the tree at one moment; never changes.
+ *
+ * Level 0 holds flushed segments, newest first, that may overlap. Every deeper level is sorted and its segments
+ * don't overlap. For any key, what is in an upper level is newer than what is in a deeper one.
+ */
+export class Version {
+  readonly levels: readonly (readonly SegmentMeta[])[]
+  readonly flushedPosition: Position
+  readonly logNumber: number
+  readonly nextFileNumber: number
+  readonly durablePosition: Position
+  readonly flushedBytes: number
+  readonly compactedBytes: number
+
+  constructor(fields: Omit<Version, 'apply' | 'segments' | 'overlapping' | 'bytesOf'>) {
+    this.levels = fields.levels
+    this.flushedPosition = fields.flushedPosition
+    this.logNumber = fields.logNumber
+    this.nextFileNumber = fields.nextFileNumber
+    this.durablePosition = fields.durablePosition
+    this.flushedBytes = fields.flushedBytes
+    this.compactedBytes = fields.compactedBytes
+  }
+
+  static readonly EMPTY = new Version({
+    levels: Array.from({ length: LEVEL_COUNT }, () => []),
+    flushedPosition: 0,
+    logNumber: 0,
+    nextFileNumber: 1,
+    durablePosition: 0,
+    flushedBytes: 0,
+    compactedBytes: 0,
+  })
+
+  overlapping(level: number, range: KeyRange): SegmentMeta[] {
+    return this.levels[level]!.filter((meta) => rangesOverlap(meta.range, range))
+  }
+
+  bytesOf(level: number): number {
+    return this.levels[level]!.reduce((sum, meta) => sum + meta.sizeBytes, 0)
+  }
+
+  *segments(): Generator<SegmentMeta> {
+    for (const level of this.levels) yield* level
+  }
+
+  apply(edit: VersionEdit): Version {
+    const removed = new Set(edit.removed)
+    const levels = this.levels.map((level) => level.filter((meta) => !removed.delete(meta.number)))
+    assert(removed.size === 0, 'an edit removes only segments that are there')
+    const touched = new Set<number>()
+    for (const { level, meta } of edit.added ?? []) {
+      levels[level]!.push(meta)
+      touched.add(level)
+    }
+    for (const level of touched) {
+      if (level === 0) levels[0]!.sort((a, b) => b.positionMax - a.positionMax || b.number - a.number)
+      else sortLevel(levels[level]!)
+    }
+    assert((edit.flushedPosition ?? this.flushedPosition) >= this.flushedPosition, 'flushedPosition moves forward')
+    return new Version({
+      levels,
+      flushedPosition: edit.flushedPosition ?? this.flushedPosition,
+      logNumber: Math.max(this.logNumber, edit.logNumber ?? 0),
+      nextFileNumber: Math.max(this.nextFileNumber, edit.nextFileNumber ?? 0),
+      durablePosition: Math.max(this.durablePosition, edit.durablePosition ?? 0),
+      flushedBytes: this.flushedBytes + (edit.flushedBytes ?? 0),
+      compactedBytes: this.compactedBytes + (edit.compactedBytes ?? 0),
+    })
+  }
+}
+
+function sortLevel(level: SegmentMeta[]): void {
+  level.sort((a, b) => compareBytes(a.range.start, b.range.start))
+  for (let i = 1; i < level.length; i++) {
+    assert(!rangesOverlap(level[i - 1]!.range, level[i]!.range), 'segments of a level do not overlap')
+  }
+}

@@ -1,0 +1,282 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const root = mkdtempSync(join(tmpdir(), 'varve-cli-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+let directories = 0
+const fresh = () => join(root, `store-${++directories}`)
+
+interface Outcome {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly bytes: Buffer
+}
+
+function varve(args: readonly string[], input: string | Buffer = ''): Outcome {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { input, timeout: 20_000 })
+  return { status, stdout: stdout.toString('utf8'), stderr: stderr.toString('utf8'), bytes: stdout }
+}
+
+function succeed(args: readonly string[], input: string | Buffer = ''): Outcome {
+  const outcome = varve(args, input)
+  expect(outcome.stderr).toBe('')
+  expect(outcome.status).toBe(0)
+  return outcome
+}
+
+function jsonLines<T>(text: string): T[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T)
+}
+
+function dumpLine(key: Buffer, value: Buffer): string {
+  return `${JSON.stringify({ key: key.toString('base64'), value: value.toString('base64') })}\n`
+}
+
+describe('put, get and del', () => {
+  const store = fresh()
+
+  it('writes from the argument and from stdin, counting positions', () => {
+    expect(succeed(['put', store, 'greeting', 'hello wörld']).stdout).toBe('1\n')
+    expect(JSON.parse(succeed(['put', store, 'bytes', '--json'], Buffer.from([0, 255, 10])).stdout)).toEqual({
+      position: 2,
+    })
+    expect(succeed(['get', store, 'greeting']).stdout).toBe('hello wörld\n')
+    expect([...succeed(['get', store, 'bytes']).bytes]).toEqual([0, 255, 10, 10])
+    expect(succeed(['get', store, 'bytes', '--hex']).stdout).toBe('00ff0a\n')
+  })
+
+  it('takes keys in hexadecimal', () => {
+    expect(succeed(['put', store, 'ff00', 'v', '--hex-key', '--durability', 'disk']).status).toBe(0)
+    expect(JSON.parse(succeed(['get', store, 'FF00', '--hex-key', '--json']).stdout)).toEqual({
+      keyBase64: '/wA=',
+      value: 'v',
+      position: 3,
+    })
+  })
+
+  it('deletes, and says with its status that a key is not there', () => {
+    expect(succeed(['del', store, 'greeting']).stdout).toBe('4\n')
+    const missing = varve(['get', store, 'greeting'])
+    expect(missing).toMatchObject({ status: 1, stdout: '', stderr: 'varve: key not found\n' })
+  })
+})
+
+describe('scan', () => {
+  const store = fresh()
+  beforeAll(() => {
+    succeed(['load', store, '--tsv'], 'a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
+  })
+
+  it('prints ranges, forwards and backwards', () => {
+    expect(succeed(['scan', store]).stdout).toBe('a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
+    expect(succeed(['scan', store, '--prefix', 'b', '--reverse']).stdout).toBe('b2\tfour\nb1\tthree\n')
+    expect(succeed(['scan', store, '--gt', 'a1', '--lte', 'b1', '--keys']).stdout).toBe('a2\nb1\n')
+    expect(succeed(['scan', store, '--gte', 'a2', '--lt', 'b2', '--limit', '1', '--values']).stdout).toBe(
+      'two\n',
+    )
+  })
+
+  it('prints JSON lines', () => {
+    expect(jsonLines(succeed(['scan', store, '--json', '--prefix', 'a']).stdout)).toEqual([
+      { key: 'a1', value: 'one' },
+      { key: 'a2', value: 'two' },
+    ])
+    expect(jsonLines(succeed(['scan', store, '--json', '--keys', '--limit', '1']).stdout)).toEqual([
+      { key: 'a1' },
+    ])
+  })
+})
+
+describe('dump and load', () => {
+  it('carries binary keys and values over, more than a batch of them', () => {
+    const lines = Array.from({ length: 2500 }, (_, i) =>
+      dumpLine(Buffer.from([i >> 8, i & 255, 0, 9, 10]), Buffer.from([255, i & 255, 10, 0])),
+    )
+    lines.push(dumpLine(Buffer.from([0xff]), Buffer.alloc(0)))
+    const file = join(root, 'lines.jsonl')
+    writeFileSync(file, lines.join(''))
+    const first = fresh()
+    expect(JSON.parse(succeed(['load', first, file, '--json']).stdout)).toMatchObject({
+      records: 2501,
+      position: 3,
+    })
+    const dump = succeed(['dump', first])
+    expect(dump.stdout).toBe(lines.join(''))
+    const second = fresh()
+    expect(succeed(['load', second], dump.bytes).stdout).toMatch(
+      /^loaded 2,501 records in .*records\/s.*position 3\n$/,
+    )
+    expect(succeed(['dump', second]).stdout).toBe(dump.stdout)
+  })
+
+  it.each([
+    ['not JSON', '{"key":'],
+    ['no object', 'null'],
+    ['a value that is no base64', '{"key":"YQ==","value":"a b"}'],
+  ])('names the line that is wrong: %s', (_, bad) => {
+    const { status, stderr } = varve(
+      ['load', fresh()],
+      `${dumpLine(Buffer.from('a'), Buffer.from('b'))}${bad}\n`,
+    )
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/^varve: line 2: /)
+  })
+
+  it('names the line without a tab', () => {
+    expect(varve(['load', fresh(), '--tsv'], 'a\tb\nc\td\nno tab')).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^varve: line 3: no tab/),
+    })
+  })
+
+  it('ends quietly when the reader has seen enough', () => {
+    const store = fresh()
+    const lines = Array.from({ length: 5000 }, (_, i) =>
+      dumpLine(Buffer.from(`${i}`), Buffer.alloc(200, 'x')),
+    )
+    succeed(['load', store], lines.join(''))
+    const command = `"${process.execPath}" "${MAIN}" dump "${store}" | head -n 1; echo "\${PIPESTATUS[0]}"`
+    const { stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/^\{"key":.*\}\n0\n$/)
+  })
+})
+
+describe('upkeep', () => {
+  const store = fresh()
+  beforeAll(() => {
+    const lines = Array.from(
+      { length: 3000 },
+      (_, i) => `key${String(i).padStart(6, '0')}\t${'value '.repeat(20)}${i}`,
+    )
+    succeed(['load', store, '--tsv'], lines.join('\n'))
+  })
+
+  it('makes a checkpoint that opens as a store', () => {
+    const target = fresh()
+    expect(succeed(['checkpoint', store, target]).stdout).toBe('3\n')
+    expect(succeed(['dump', target]).stdout).toBe(succeed(['dump', store]).stdout)
+  })
+
+  it('prints the log, the manifest and a segment', () => {
+    const small = fresh()
+    succeed(['put', small, 'k', 'four'])
+    succeed(['del', small, 'k'])
+    const log = jsonLines<{ file: string; position: number; ops: unknown[] }>(
+      succeed(['log', small, '--json']).stdout,
+    )
+    expect(log).toMatchObject([
+      { position: 1, ops: [{ type: 'put', key: 'k', valueBytes: 4 }] },
+      { position: 2, ops: [{ type: 'del', key: 'k' }] },
+    ])
+    expect(log[0]!.file).toMatch(/\d+\.log$/)
+    const later = succeed(['log', small, '--from', '2']).stdout
+    expect(later).toMatch(/^\d+\.log at \d+ {2}position 2 .*\n {2}del {2}"k"\n$/)
+    expect(jsonLines(succeed(['manifest', small, '--json']).stdout).length).toBeGreaterThan(0)
+    expect(succeed(['manifest', small]).stdout).toContain('=')
+  })
+
+  it('compacts, verifies, and prints stats and the entries of a segment', () => {
+    succeed(['compact', store])
+    const name = segmentsOf(store)[0]!
+    expect(succeed(['verify', store]).stdout).toMatch(/^ok: \d+ segments?, /)
+    expect(JSON.parse(succeed(['verify', store, '--json']).stdout)).toMatchObject({ ok: true, entries: 3000 })
+    const stats = JSON.parse(succeed(['stats', store, '--json']).stdout) as { levels: { entries: number }[] }
+    expect(stats).toMatchObject({ position: 3, health: null })
+    expect(stats.levels.reduce((sum, level) => sum + level.entries, 0)).toBe(3000)
+    expect(succeed(['stats', store]).stdout).toMatch(/level +segments +size +entries/)
+    const lines = jsonLines(succeed(['segment', store, name, '--keys', '--json']).stdout)
+    expect(lines[0]).toMatchObject({ file: expect.stringContaining(name), properties: expect.any(Object) })
+    expect(lines[1]).toMatchObject({ key: 'key000000', kind: 'put', valueBytes: 121 })
+    expect(succeed(['segment', store, String(Number.parseInt(name, 10))]).stdout).toContain(name)
+    expect(succeed(['get', store, 'key002999']).stdout).toBe(`${'value '.repeat(20)}2999\n`)
+  })
+
+  it('reports a damaged segment with its file and offset', () => {
+    const damaged = fresh()
+    succeed(['checkpoint', store, damaged])
+    const name = segmentsOf(damaged)[0]!
+    const file = join(damaged, name)
+    const bytes = readFileSync(file)
+    bytes[Math.floor(bytes.length / 3)]! ^= 0x40
+    // A checkpoint shares its segments by hard link: a new file leaves the store's own as it is.
+    rmSync(file)
+    writeFileSync(file, bytes)
+    const { status, stdout } = varve(['verify', damaged])
+    expect(status).toBe(1)
+    expect(stdout).toContain(name)
+    expect(stdout).toMatch(/offset {2}\d+/)
+    const json = varve(['verify', damaged, '--json'])
+    expect(json.status).toBe(1)
+    expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, file: expect.stringContaining(name) })
+    const dump = varve(['dump', damaged])
+    expect(dump.status).toBe(1)
+    expect(dump.stderr).toMatch(/^varve: VARVE_CORRUPTION: .*\n$/)
+    expect(succeed(['verify', store]).stdout).toMatch(/^ok/)
+  })
+})
+
+describe('wrong use ends with 2', () => {
+  it.each([
+    ['no command', []],
+    ['an unknown command', ['frobnicate', 'x']],
+    ['an unknown option', ['scan', root, '--frobnicate']],
+    ['no directory', ['stats']],
+    ['a limit that is no number', ['scan', root, '--limit', 'many']],
+    ['two that contradict one another', ['scan', root, '--keys', '--values']],
+    ['a durability that is none', ['put', root, 'k', 'v', '--durability', 'hope']],
+    ['a key that is not hexadecimal', ['get', root, 'xyz', '--hex-key']],
+    ['a file that is not there', ['load', join(root, 'never'), join(root, 'nothing.jsonl')]],
+  ])('%s', (_, args) => {
+    const { status, stdout, stderr } = varve(args)
+    expect(status).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).not.toBe('')
+    expect(existsSync(join(root, 'never'))).toBe(false)
+  })
+
+  it.each([
+    'get',
+    'del',
+    'scan',
+    'dump',
+    'stats',
+    'verify',
+    'compact',
+    'checkpoint',
+    'log',
+    'segment',
+    'manifest',
+  ])('%s of a directory that is not there, which it does not make', (command) => {
+    const missing = join(root, 'missing')
+    const more = ['get', 'del', 'checkpoint', 'segment'].includes(command) ? ['1'] : []
+    const { status, stderr } = varve([command, missing, ...more])
+    expect(stderr).toBe(`varve: no such directory: ${missing}\n`)
+    expect(status).toBe(2)
+    expect(existsSync(missing)).toBe(false)
+  })
+
+  it('and help with 0', () => {
+    const { stdout } = succeed(['--help'])
+    expect(stdout).toContain('checkpoint')
+    expect(stdout).not.toContain('demo-writer')
+  })
+})
+
+function segmentsOf(directory: string): string[] {
+  const names = readdirSync(directory)
+    .filter((name) => name.endsWith('.seg'))
+    .sort()
+  expect(names.length).toBeGreaterThan(0)
+  return names
+}
