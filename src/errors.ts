@@ -84,5 +84,8 @@ export function ioError(cause: unknown, doing: string, file: string): VarveError
   const code = (cause as { code?: unknown } | null)?.code
   const isFull = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
   const reason = cause instanceof Error ? cause.message : String(cause)
-  return new VarveError(isFull ? 'VARVE_NO_SPACE' : 'VARVE_IO', `${doing} ${file}: ${reason}`, { cause, file })
+  return new VarveError(isFull ? 'VARVE_NO_SPACE' : 'VARVE_IO', `${doing} ${file}: ${reason}`, {
+    cause,
+    file,
+  })
 }

@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 
 rmSync('dist', { recursive: true, force: true })
-const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], {
+  stdio: 'inherit',
+})
 if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755)
 process.exit(status ?? 1)

@@ -7,7 +7,12 @@ export type CompactionTask =
       readonly inputs: readonly CompactionInput[]
       readonly outputLevel: number
     }
-  | { readonly kind: 'move'; readonly segment: SegmentMeta; readonly fromLevel: number; readonly outputLevel: number }
+  | {
+      readonly kind: 'move'
+      readonly segment: SegmentMeta
+      readonly fromLevel: number
+      readonly outputLevel: number
+    }
 
 export interface CompactionInput {
   readonly level: number

@@ -73,6 +73,10 @@ export class JobRunner {
       if (done) return value as AnyResult
       if (clock.monotonicMs() < endMs) continue
       await clock.sleep(0)
+      if (this.#isClosed) {
+        steps.return(undefined as never)
+        throw new VarveError('VARVE_CLOSED', 'the store was closed')
+      }
       endMs = clock.monotonicMs() + SLICE_MS
     }
   }

@@ -20,7 +20,8 @@ export function pickLeveled(
   busy: ReadonlySet<number>,
 ): CompactionTask | undefined {
   const scores = version.levels.slice(0, DEEPEST).map((segments, level) => {
-    const score = level === 0 ? segments.length / options.l0SegmentsMax : version.bytesOf(level) / target(level, options)
+    const score =
+      level === 0 ? segments.length / options.l0SegmentsMax : version.bytesOf(level) / target(level, options)
     return { level, score }
   })
   scores.sort((a, b) => b.score - a.score)
@@ -44,7 +45,11 @@ function pickL0(version: Version, busy: ReadonlySet<number>): CompactionTask | u
 }
 
 /** The segment that drags along the least of the next level. */
-function pickFromLevel(version: Version, level: number, busy: ReadonlySet<number>): CompactionTask | undefined {
+function pickFromLevel(
+  version: Version,
+  level: number,
+  busy: ReadonlySet<number>,
+): CompactionTask | undefined {
   let best: { cost: number; task: CompactionTask } | undefined
   for (const segment of version.levels[level]!) {
     if (busy.has(segment.number)) continue
@@ -83,7 +88,9 @@ export function isMostlyTombstones(segment: SegmentMeta): boolean {
 
 /** No deeper level holds anything in the range. */
 export function isBottom(version: Version, level: number, range: KeyRange): boolean {
-  return version.levels.slice(level + 1).every((segments) => !segments.some((meta) => rangesOverlap(meta.range, range)))
+  return version.levels
+    .slice(level + 1)
+    .every((segments) => !segments.some((meta) => rangesOverlap(meta.range, range)))
 }
 
 /** Merges the inputs with what they overlap in `outputLevel`; a move where there is nothing to merge. */

@@ -24,7 +24,12 @@ export class OutputWriter {
   /** Where the current output starts; undefined: at the first key of all. */
   #cut: Bytes | undefined
 
-  constructor(env: Env, options: OutputOptions, basePosition: Position, tombstones: readonly RangeTombstone[]) {
+  constructor(
+    env: Env,
+    options: OutputOptions,
+    basePosition: Position,
+    tombstones: readonly RangeTombstone[],
+  ) {
     this.#env = env
     this.#options = options
     this.#basePosition = basePosition
@@ -32,7 +37,12 @@ export class OutputWriter {
   }
 
   add(entry: EntryIterator, isNewKey: boolean): void {
-    if (isNewKey && this.#builder && this.#builder.sizeBytes >= this.#options.segmentBytes && this.#hasNumbers()) {
+    if (
+      isNewKey &&
+      this.#builder &&
+      this.#builder.sizeBytes >= this.#options.segmentBytes &&
+      this.#hasNumbers()
+    ) {
       this.#closeSegment(cloneBytes(entry.bytes, entry.keyStart, entry.keyEnd))
     }
     this.#builder ??= this.#startSegment()

@@ -1,21 +1,27 @@
-import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import { corruption } from '../errors.js'
 import { MergingIterator } from '../iterator/merging-iterator.js'
-import type { RangeTombstone } from '../key/range-tombstones.js'
-import { isFrame } from '../log/log-scan.js'
-import { FRAME_END, FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
 import { batchSizeBytes } from '../key/batch-format.js'
+import type { RangeTombstone } from '../key/range-tombstones.js'
+import {
+  FRAME_END,
+  FRAME_HEADER_BYTES,
+  LOG_HEADER_BYTES,
+  logSeed,
+  readFrameHeader,
+  readLogHeader,
+} from '../log/log-format.js'
+import { isFrame } from '../log/log-scan.js'
 import { LogEntries } from '../memtable/log-entries.js'
 import { RunIterator } from '../memtable/run-iterator.js'
 import { LevelIterator } from '../segment/level-iterator.js'
 import { BLOCKING } from '../segment/read-context.js'
-import { ReadPacer } from '../segment/read-pacer.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
-import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
+import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import { unreachable } from '../util/assert.js'
 import { asBuffer, type Bytes } from '../util/bytes.js'
+import { jobHost } from './job-host.js'
 import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten } from './segment-job.js'
 import { verifySegment } from './verify-segment.js'
 import { writeSegments } from './write-segments.js'
@@ -44,10 +50,11 @@ function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
 function* collectEntries(bytes: Bytes, job: FlushJob): Generator<void, LogEntries> {
   const header = readLogHeader(bytes, job.directory)
   if (!header) throw corruption(job.directory, 0, 'log memory without a header')
+  const seed = logSeed(header.storeId, header.number)
   const entries = new LogEntries(bytes, job.basePosition)
   for (let at = LOG_HEADER_BYTES; at < bytes.length; ) {
     // The checksum again: it is what tells a bug that scribbled over shared memory from data.
-    if (!isFrame(bytes, at, header.seed)) throw corruption(job.directory, at, 'a damaged frame in log memory')
+    if (!isFrame(bytes, at, seed)) throw corruption(job.directory, at, 'a damaged frame in log memory')
     const frame = readFrameHeader(bytes, at)
     let batch = at + FRAME_HEADER_BYTES
     for (let i = 0; i < frame.batchCount && frame.kind !== FRAME_END; i++) {
@@ -72,7 +79,10 @@ function* runMerge(env: Env, job: MergeJob): Generator<void, SegmentsWritten> {
         tombstones.push(...reader.tombstones.all)
         basePosition = Math.min(basePosition, reader.properties.positionMin)
       }
-      return new LevelIterator(metas, (index) => new SegmentIterator(opened[index]!, BLOCKING, { fillsCache: false }))
+      return new LevelIterator(
+        metas,
+        (index) => new SegmentIterator(opened[index]!, BLOCKING, { fillsCache: false }),
+      )
     })
     const result = yield* writeSegments(env, job, new MergingIterator(runs), tombstones, basePosition)
     checkConservation(job, result)
@@ -95,8 +105,4 @@ function checkConservation(job: MergeJob, result: SegmentsWritten): void {
   if (result.entriesRead === expected && written + result.entriesDropped === expected) return
   const what = `a merge read ${result.entriesRead} of ${expected} entries, wrote ${written}, dropped ${result.entriesDropped}`
   throw corruption(job.directory, 0, what)
-}
-
-function jobHost(env: Env, directory: string): SegmentHost {
-  return { env, directory, cache: new WeightedCache(0), pacer: new ReadPacer(env.clock) }
 }

@@ -1,13 +1,12 @@
-import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import { readFully } from '../env/write-fully.js'
 import { corruption } from '../errors.js'
 import { BLOCKING } from '../segment/read-context.js'
-import { ReadPacer } from '../segment/read-pacer.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
 import { SegmentReader } from '../segment/segment-reader.js'
 import { cloneBytes, compareRanges } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
+import { jobHost } from './job-host.js'
 import type { SegmentVerified, VerifyJob } from './segment-job.js'
 
 const READ_BYTES = 1024 * 1024
@@ -16,13 +15,13 @@ const ENTRIES_PER_STEP = 256
 /** Reads every byte: the checksum of the file, of every section, the order and the number of the entries. */
 export function* verifySegment(env: Env, job: VerifyJob): Generator<void, SegmentVerified> {
   const { segment: meta, directory } = job
-  const host = { env, directory, cache: new WeightedCache(0), pacer: new ReadPacer(env.clock) }
+  const host = jobHost(env, directory)
   const reader = new SegmentReader(host, meta)
   try {
     yield* verifyChecksum(env, reader)
     const iterator = new SegmentIterator(reader, BLOCKING, { fillsCache: false })
     let entries = 0
-    let lastKey = Buffer.alloc(0)
+    let lastKey: Uint8Array = Buffer.alloc(0)
     let lastPosition = Number.MAX_SAFE_INTEGER
     for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
       const { bytes, keyStart, keyEnd, position } = iterator

@@ -56,7 +56,13 @@ function runSlice({ id, steps }: Running): WorkerAnswer | undefined {
 }
 
 function plainError(error: unknown): WorkerFailure {
-  if (!(error instanceof VarveError)) return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  if (!(error instanceof VarveError))
+    return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
   const { code, message, file, offset } = error
-  return { code, message, ...(file === undefined ? {} : { file }), ...(offset === undefined ? {} : { offset }) }
+  return {
+    code,
+    message,
+    ...(file === undefined ? {} : { file }),
+    ...(offset === undefined ? {} : { offset }),
+  }
 }

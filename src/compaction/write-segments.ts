@@ -79,7 +79,8 @@ class KeyMemory {
 
   /** True if this is another key than the last one. */
   take(bytes: Bytes, start: number, end: number): boolean {
-    if (this.#length >= 0 && compareRanges(this.#bytes, 0, this.#length, bytes, start, end) === 0) return false
+    if (this.#length >= 0 && compareRanges(this.#bytes, 0, this.#length, bytes, start, end) === 0)
+      return false
     this.#length = end - start
     if (this.#length > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(this.#length * 2)
     copyBytes(bytes, start, end, this.#bytes, 0)

@@ -60,7 +60,9 @@ export interface FileSystem {
   syncDirectory(path: string): void
   /** Takes the lock on a file, creating it; throws `VARVE_LOCKED` when somebody holds it. */
   lock(path: string): FileLock
-  /** An absolute path without links. */
+  /** The absolute path that `path` means; nothing need be there. */
+  resolve(path: string): string
+  /** An absolute path without links; something must be there. */
   realPath(path: string): string
 }
 

@@ -162,6 +162,10 @@ export class MemoryFileSystem implements FileSystem {
     }
   }
 
+  resolve(path: string): string {
+    return path.startsWith('/') ? path : `/${path}`
+  }
+
   realPath(path: string): string {
     this.#find(path, 'realpath')
     return `/${namesOf(path).join('/')}`

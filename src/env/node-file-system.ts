@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { resolve } from 'node:path'
 import type { File, FileLock, FileStat, FileSystem, OpenMode } from './env.js'
 import { lockFile } from './file-lock.js'
 import { errorCode, systemError } from './system-error.js'
@@ -169,6 +170,10 @@ export class NodeFileSystem implements FileSystem {
 
   lock(path: string): FileLock {
     return lockFile(path)
+  }
+
+  resolve(path: string): string {
+    return resolve(path)
   }
 
   realPath(path: string): string {

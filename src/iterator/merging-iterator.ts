@@ -79,21 +79,29 @@ export class MergingIterator implements EntryIterator {
   }
 
   /**
-   * Going forward: moves every source that holds nothing newer than `position` to `key`, if it stands before it.
-   * A range tombstone at `position` that ends at `key` is passed in one step by them.
+   * Going forward: every source that holds nothing as new as `position` goes on to `key`, or ends where there is
+   * none. So a range tombstone at `position` that ends at `key` is passed by them in one step.
    */
-  skipOlder(position: Position, key: Bytes): void {
-    for (const source of this.#heap) {
-      if (source.positionMax >= position) continue
-      if (compareRanges(source.bytes, source.keyStart, source.keyEnd, key, 0, key.length) < 0) source.seekGE(key)
-    }
-    this.#build(false)
+  skipOlder(position: Position, key: Bytes | undefined): void {
+    const kept = this.#heap.filter((source) => {
+      if (source.positionMax >= position) return true
+      if (!key) return false
+      if (compareRanges(source.bytes, source.keyStart, source.keyEnd, key, 0, key.length) < 0)
+        source.seekGE(key)
+      return source.isValid
+    })
+    this.#heap.splice(0, this.#heap.length, ...kept)
+    this.#heapify()
   }
 
   #build(isReverse: boolean): void {
     this.#isReverse = isReverse
     this.#heap.length = 0
     for (const source of this.#sources) if (source.isValid) this.#heap.push(source)
+    this.#heapify()
+  }
+
+  #heapify(): void {
     for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#siftDown(i)
   }
 

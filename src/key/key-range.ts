@@ -18,15 +18,21 @@ export interface KeyBounds {
   readonly prefix?: Bytes | undefined
 }
 
-/** Every combination of bounds as one half-open range. */
-export function keyRangeOf(bounds: KeyBounds): KeyRange {
+/**
+ * Every combination of bounds as one half-open range.
+ * @param endOfPrefix the first key after those with a prefix, where that is not a matter of bytes alone.
+ */
+export function keyRangeOf(
+  bounds: KeyBounds,
+  endOfPrefix: (prefix: Bytes) => Bytes | undefined = prefixEnd,
+): KeyRange {
   if (bounds.gt !== undefined && bounds.gte !== undefined) throw contradiction('gt and gte')
   if (bounds.lt !== undefined && bounds.lte !== undefined) throw contradiction('lt and lte')
   let start = bounds.gt !== undefined ? successor(bounds.gt) : (bounds.gte ?? EMPTY_BYTES)
   let end = bounds.lte !== undefined ? successor(bounds.lte) : bounds.lt
   if (bounds.prefix !== undefined) {
     if (compareBytes(bounds.prefix, start) > 0) start = bounds.prefix
-    const last = prefixEnd(bounds.prefix)
+    const last = endOfPrefix(bounds.prefix)
     if (last && (!end || compareBytes(last, end) < 0)) end = last
   }
   return { start, end }

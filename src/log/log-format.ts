@@ -1,14 +1,15 @@
 /**
  * Log files. A log file is a header and then frames; a frame holds the batches of one group commit, whole.
  *
- *   header := magic:8 | version:u32 | seed:u32 | number:u64 | basePosition:u64
- *             | previousNumber:u64 | previousBytes:u64 | previousChain:u32 | previousSeed:u32
+ *   header := magic:8 | version:u32 | zeros:4 | number:u64 | basePosition:u64
+ *             | previousNumber:u64 | previousBytes:u64 | previousChain:u32 | zeros:4
  *             | storeId:16 | createdMs:u64 | zeros:12 | crc:u32                                   96 bytes
  *   frame  := crc:u32 | bodyBytes:u32 | firstPosition:u48 | batchCount:u32 | timestampMs:u48
  *             | syncedUpTo:u48 | kind:u16 | batch*                                    32 bytes + body
  *
- * Little-endian. A frame's crc covers everything after itself and starts from the file's random seed, so that
- * bytes of another file are never valid here. `chain` is the crc of all frame crcs of a file, in order.
+ * Little-endian. A frame's crc covers everything after itself and starts from the file's seed, the crc of the
+ * store's id and the file's number, so that bytes of another file are never valid here, and frames can be told
+ * from noise even where the header is damaged. `chain` is the crc of all frame crcs of a file, in order.
  *
  * Invariants
  *  L1 Positions are dense: a frame's first position follows the last one of the frame, or file, before it.
@@ -44,13 +45,11 @@ export const STORE_ID_BYTES = 16
 
 export interface LogHeader {
   readonly number: number
-  readonly seed: number
   /** The position before the file's first one. */
   readonly basePosition: Position
   readonly previousNumber: number
   readonly previousBytes: number
   readonly previousChain: number
-  readonly previousSeed: number
   readonly storeId: Bytes
   readonly createdMs: number
 }
@@ -64,17 +63,23 @@ export interface FrameHeader {
   readonly kind: number
 }
 
+/** What the checksums of a file's frames start from. Numbers are never used twice in a store. */
+export function logSeed(storeId: Bytes, number: number): number {
+  const bytes = Buffer.alloc(STORE_ID_BYTES + 8)
+  bytes.set(storeId)
+  writeU64(bytes, STORE_ID_BYTES, number)
+  return crc32(bytes, 0, bytes.length)
+}
+
 export function writeLogHeader(into: Bytes, header: LogHeader): void {
   into.fill(0, 0, LOG_HEADER_BYTES)
   into.set(MAGIC, 0)
   writeU32(into, 8, LOG_FORMAT_VERSION)
-  writeU32(into, 12, header.seed)
   writeU64(into, 16, header.number)
   writeU64(into, 24, header.basePosition)
   writeU64(into, 32, header.previousNumber)
   writeU64(into, 40, header.previousBytes)
   writeU32(into, 48, header.previousChain)
-  writeU32(into, 52, header.previousSeed)
   into.set(header.storeId, 56)
   writeU64(into, 72, header.createdMs)
   writeU32(into, LOG_HEADER_BYTES - 4, crc32(into, 0, LOG_HEADER_BYTES - 4))
@@ -90,13 +95,11 @@ export function readLogHeader(bytes: Bytes, file: string): LogHeader | undefined
     throw new VarveError('VARVE_FORMAT_VERSION', `${file}: log format ${version}`, { file })
   }
   return {
-    seed: readU32(bytes, 12),
     number: readU64(bytes, 16),
     basePosition: readU64(bytes, 24),
     previousNumber: readU64(bytes, 32),
     previousBytes: readU64(bytes, 40),
     previousChain: readU32(bytes, 48),
-    previousSeed: readU32(bytes, 52),
     storeId: bytes.slice(56, 56 + STORE_ID_BYTES),
     createdMs: readU64(bytes, 72),
   }

@@ -34,14 +34,20 @@ export type BatchVisitor = (batchOffset: number, position: Position, timestampMs
  * Walks the frames of a whole log file in memory and checks every byte.
  * @throws VarveError `VARVE_CORRUPTION` where synced data is damaged, or a valid frame breaks the order.
  */
-export function scanLog(bytes: Bytes, header: LogHeader, file: string, visit: BatchVisitor): LogScan {
+export function scanLog(
+  bytes: Bytes,
+  header: LogHeader,
+  seed: number,
+  file: string,
+  visit: BatchVisitor,
+): LogScan {
   let at = LOG_HEADER_BYTES
   let lastPosition = header.basePosition
   let chain = 0
   let isEnded = false
   let provesOlderSynced = false
   while (at < bytes.length && !isEnded) {
-    if (!isFrame(bytes, at, header.seed)) break
+    if (!isFrame(bytes, at, seed)) break
     const frame = readFrameHeader(bytes, at)
     if (frame.syncedUpTo > 0) provesOlderSynced = true
     if (frame.kind === FRAME_END) isEnded = true
@@ -52,12 +58,25 @@ export function scanLog(bytes: Bytes, header: LogHeader, file: string, visit: Ba
   const isTorn = at < bytes.length
   if (isTorn) {
     if (isEnded) throw corruption(file, at, 'bytes after the end of a closed log')
-    const proof = findProofOfSync(bytes, at, header.seed)
+    const proof = findProofOfSync(bytes, at, seed)
     if (proof !== undefined) {
       throw corruption(file, at, `a damaged frame before byte ${proof}, where it was known to be on disk`)
     }
   }
   return { lastPosition, endOffset: at, chain, isEnded, isTorn, provesOlderSynced }
+}
+
+/**
+ * What the bytes of a log file without a sound header prove.
+ * @throws VarveError `VARVE_CORRUPTION` where that header was whole once.
+ */
+export function checkHeaderless(bytes: Bytes, seed: number, file: string): void {
+  // The header and the start of the first frame share a disk sector: one is not torn without the other.
+  if (isFrame(bytes, LOG_HEADER_BYTES, seed))
+    throw corruption(file, 0, 'a damaged header before a whole frame')
+  const proof = findProofOfSync(bytes, 0, seed)
+  if (proof !== undefined)
+    throw corruption(file, 0, `a damaged header before byte ${proof}, which was synced`)
 }
 
 function visitBatches(

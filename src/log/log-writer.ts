@@ -3,13 +3,13 @@ import { joinPath, logFileName } from '../env/file-names.js'
 import { writeFully } from '../env/write-fully.js'
 import { ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import { readU32 } from '../util/bytes.js'
 import {
   extendChain,
   FRAME_BATCHES,
   FRAME_END,
   FRAME_HEADER_BYTES,
   LOG_HEADER_BYTES,
+  logSeed,
   writeFrameHeader,
   writeLogHeader,
 } from './log-format.js'
@@ -69,18 +69,14 @@ export class LogWriter {
 
   /** Starts a new file after the current one. Its name is durable after the next sync. */
   start(number: number, memory: Buffer, basePosition: Position): void {
-    const seedBytes = Buffer.alloc(4)
-    this.#env.random.fill(seedBytes)
-    const seed = readU32(seedBytes, 0)
+    const seed = logSeed(this.#storeId, number)
     const previous = this.#current
     writeLogHeader(memory, {
       number,
-      seed,
       basePosition,
       previousNumber: previous?.number ?? 0,
       previousBytes: previous?.sealedTo ?? 0,
       previousChain: previous?.chain ?? 0,
-      previousSeed: previous?.seed ?? 0,
       storeId: this.#storeId,
       createdMs: this.#env.clock.wallMs(),
     })

@@ -1,4 +1,13 @@
-import { BATCH_HEADER_BYTES, batchOpCount, KIND_CLEAR, KIND_CLEAR_AFTER, OP_HEADER_BYTES, opKeyLength, opSizeBytes, opValueLength } from '../key/batch-format.js'
+import {
+  BATCH_HEADER_BYTES,
+  batchOpCount,
+  KIND_CLEAR,
+  KIND_CLEAR_AFTER,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+  opValueLength,
+} from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { type Bytes, cloneBytes } from '../util/bytes.js'
@@ -26,7 +35,8 @@ export class LogEntries implements EntryTable {
     const opCount = batchOpCount(bytes, batchOffset)
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
-      if (bytes[op] === KIND_CLEAR || bytes[op] === KIND_CLEAR_AFTER) this.tombstones.push(readTombstone(bytes, op, position))
+      if (bytes[op] === KIND_CLEAR || bytes[op] === KIND_CLEAR_AFTER)
+        this.tombstones.push(readTombstone(bytes, op, position))
       else this.#addEntry(op, position)
       op += opSizeBytes(bytes, op)
     }

@@ -38,6 +38,7 @@ export class Memtable implements EntryTable {
   #older: Uint32Array = new Uint32Array(FIRST_CAPACITY)
   #count = 0
   #lastPosition: Position
+  #endOffset = 0
   readonly #runs: SortedRuns
 
   constructor(bytes: Bytes, logNumber: number, basePosition: Position) {
@@ -60,6 +61,11 @@ export class Memtable implements EntryTable {
     return this.#lastPosition
   }
 
+  /** Offset after the last batch. */
+  get endOffset(): number {
+    return this.#endOffset
+  }
+
   /** Bytes of the index; the log's bytes are counted by their owner. */
   get indexBytes(): number {
     return this.#offsets.length * ENTRY_BYTES + this.#index.sizeBytes + this.#runs.sizeBytes
@@ -72,11 +78,13 @@ export class Memtable implements EntryTable {
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
       const kind = bytes[op]!
-      if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) this.tombstones.add(readTombstone(bytes, op, position))
+      if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER)
+        this.tombstones.add(readTombstone(bytes, op, position))
       else this.#insert(op, position)
       op += opSizeBytes(bytes, op)
     }
     this.#lastPosition = position
+    this.#endOffset = op
   }
 
   /** The newest entry of the key at or below `atMost`; -1 if none. Hot: every read (bench/read.bench.js). */

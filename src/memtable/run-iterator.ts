@@ -68,7 +68,8 @@ export class RunIterator implements EntryIterator {
       const middle = (low + high) >>> 1
       const op = this.#table.offsetOf(run[middle]!)
       const start = op + OP_HEADER_BYTES
-      if (compareRanges(bytes, start, start + opKeyLength(bytes, op), key, 0, key.length) < 0) low = middle + 1
+      if (compareRanges(bytes, start, start + opKeyLength(bytes, op), key, 0, key.length) < 0)
+        low = middle + 1
       else high = middle
     }
     return low

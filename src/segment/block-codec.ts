@@ -26,7 +26,13 @@ export function encodeSection(payload: Bytes, isCompressed: boolean): Buffer {
 }
 
 /** The payload, in memory of its own. `section` is [start, end) of `bytes`, read from `offset` of the file. */
-export function decodeSection(bytes: Bytes, start: number, end: number, file: string, offset: number): Buffer {
+export function decodeSection(
+  bytes: Bytes,
+  start: number,
+  end: number,
+  file: string,
+  offset: number,
+): Buffer {
   const body = end - SECTION_TRAILER_BYTES
   if (body < start) throw corruption(file, offset, 'a section shorter than its trailer')
   if (crc32(bytes, start, body + 1) !== readU32(bytes, body + 1)) {

@@ -37,7 +37,13 @@ export class EntryFields {
 
 // Hot: every step of a scan (bench/scan.bench.js). The varints are read in place: most have one byte.
 /** Reads the entry at `at`; false if it does not fit before `end`. */
-export function readEntry(bytes: Bytes, at: number, end: number, base: Position, fields: EntryFields): boolean {
+export function readEntry(
+  bytes: Bytes,
+  at: number,
+  end: number,
+  base: Position,
+  fields: EntryFields,
+): boolean {
   let offset = at
   let byte = bytes[offset++]!
   let keyLength = byte & 127

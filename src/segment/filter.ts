@@ -24,7 +24,8 @@ export class Filter {
     this.#bytes = bytes
     this.#hashCount = bytes.length === 0 ? 0 : bytes[0]!
     this.#bitCount = bytes.length === 0 ? 0 : readU32(bytes, 1)
-    const isSound = this.#hashCount <= HASH_COUNT_MAX && this.#bitCount <= (bytes.length - FILTER_HEADER_BYTES) * 8
+    const isSound =
+      this.#hashCount <= HASH_COUNT_MAX && this.#bitCount <= (bytes.length - FILTER_HEADER_BYTES) * 8
     if (bytes.length > 0 && !isSound) throw corruption(file, offset, 'a filter that contradicts its size')
   }
 

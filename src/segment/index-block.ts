@@ -1,6 +1,6 @@
-import { type Bytes, cloneBytes, compareRanges } from '../util/bytes.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
+import { type Bytes, cloneBytes, compareRanges } from '../util/bytes.js'
 
 /** Bytes that the arrays of the index take for each block, beside its separator. */
 const ENTRY_BYTES = 12
@@ -39,7 +39,8 @@ export class IndexBlock {
       if (end > dataBytes) throw reader.fail('a block beyond the data')
       offsets[i + 1] = end
     }
-    if (reader.remaining > 0 || offsets[count] !== dataBytes) throw reader.fail('an index that does not fit the data')
+    if (reader.remaining > 0 || offsets[count] !== dataBytes)
+      throw reader.fail('an index that does not fit the data')
     return new IndexBlock(cloneBytes(separators.view()), ends, offsets)
   }
 
@@ -82,7 +83,9 @@ export class IndexBuilder {
   }
 
   build(): Buffer {
-    return cloneBytes(new ByteWriter(this.#entries.length + 8).varint(this.#count).raw(this.#entries.view()).view())
+    return cloneBytes(
+      new ByteWriter(this.#entries.length + 8).varint(this.#count).raw(this.#entries.view()).view(),
+    )
   }
 }
 

@@ -189,7 +189,10 @@ export class SegmentBuilder {
     if (this.#blockLength === this.#blockHeaderLength) return
     const section = encodeSection(this.#block.subarray(0, this.#blockLength), this.#options.isCompressed)
     this.#append(section)
-    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes: section.length }
+    this.#closedBlock = {
+      lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength),
+      sizeBytes: section.length,
+    }
     // A block of one huge value must not make all later ones of this segment carry its memory.
     if (this.#block.length > this.#options.blockBytes * 8) {
       this.#block = Buffer.allocUnsafeSlow(this.#options.blockBytes * 2)

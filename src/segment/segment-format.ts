@@ -78,7 +78,8 @@ export function decodeFooter(bytes: Bytes, file: string, fileBytes: number): Foo
   if (version !== SEGMENT_FORMAT_VERSION) {
     throw new VarveError('VARVE_FORMAT_VERSION', `${file}: segment format ${version}`, { file })
   }
-  if (readU64(bytes, 12) !== fileBytes) throw corruption(file, offset, 'the file is not as long as it was written')
+  if (readU64(bytes, 12) !== fileBytes)
+    throw corruption(file, offset, 'the file is not as long as it was written')
   const handles = SECTIONS.map((_, i) => ({
     offset: readU64(bytes, 20 + i * 12),
     sizeBytes: readU32(bytes, 28 + i * 12),
@@ -89,7 +90,12 @@ export function decodeFooter(bytes: Bytes, file: string, fileBytes: number): Foo
     end = handle.offset + handle.sizeBytes
   }
   if (end !== offset) throw corruption(file, offset, 'sections that do not reach the footer')
-  const [tombstones, filter, index, properties] = handles as [SectionHandle, SectionHandle, SectionHandle, SectionHandle]
+  const [tombstones, filter, index, properties] = handles as [
+    SectionHandle,
+    SectionHandle,
+    SectionHandle,
+    SectionHandle,
+  ]
   return { tombstones, filter, index, properties }
 }
 

@@ -1,7 +1,7 @@
+import type { CacheItem, WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
-import type { CacheItem, WeightedCache } from '../cache/weighted-cache.js'
 import { corruption, ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
@@ -29,6 +29,8 @@ export interface SegmentHost {
   readonly directory: string
   readonly cache: WeightedCache
   readonly pacer: ReadPacer
+  /** How often a block was in the cache, or not. */
+  readonly blockReads: { hits: number; misses: number }
 }
 
 /** Blocks that a slow disk is asked for at once when a scan runs out. */
@@ -75,15 +77,25 @@ export class SegmentReader implements BlockSource {
     try {
       const { path } = this.#file
       const sizeBytes = this.#file.sizeBytes()
-      if (sizeBytes !== meta.sizeBytes) throw corruption(path, 0, `${sizeBytes} bytes instead of ${meta.sizeBytes}`)
+      if (sizeBytes !== meta.sizeBytes)
+        throw corruption(path, 0, `${sizeBytes} bytes instead of ${meta.sizeBytes}`)
       const footerBytes = Buffer.alloc(FOOTER_BYTES)
       readFully(this.#file, footerBytes, sizeBytes - FOOTER_BYTES)
       const footer = decodeFooter(footerBytes, path, sizeBytes)
       this.properties = decodeProperties(this.#section(footer.properties), path, footer.properties.offset)
-      this.index = IndexBlock.parse(this.#section(footer.index), path, footer.index.offset, footer.tombstones.offset)
+      this.index = IndexBlock.parse(
+        this.#section(footer.index),
+        path,
+        footer.index.offset,
+        footer.tombstones.offset,
+      )
       this.#filter = new Filter(this.#section(footer.filter), path, footer.filter.offset)
       this.tombstones = new RangeTombstones()
-      for (const tombstone of decodeTombstones(this.#section(footer.tombstones), path, footer.tombstones.offset)) {
+      for (const tombstone of decodeTombstones(
+        this.#section(footer.tombstones),
+        path,
+        footer.tombstones.offset,
+      )) {
         this.tombstones.add(tombstone)
       }
     } catch (error) {
@@ -139,8 +151,10 @@ export class SegmentReader implements BlockSource {
     const cached = this.#blocks[number]
     if (cached !== undefined) {
       cached.isTouched = true
+      this.#host.blockReads.hits++
       return cached.block
     }
+    this.#host.blockReads.misses++
     const loaded = context.loadedBlock(this, number)
     if (loaded) return loaded
     if (!context.mayBlock && !this.#host.pacer.isQuick) {
@@ -183,7 +197,10 @@ export class SegmentReader implements BlockSource {
     const blocks = new Map<number, Block>()
     for (let number = first; number <= last; number++) {
       const cached = this.#blocks[number]?.block
-      blocks.set(number, cached ?? this.#keep(number, this.#decode(bytes, this.index.offsetOf(number) - start, number)))
+      blocks.set(
+        number,
+        cached ?? this.#keep(number, this.#decode(bytes, this.index.offsetOf(number) - start, number)),
+      )
     }
     return blocks
   }
@@ -221,7 +238,10 @@ export class SegmentReader implements BlockSource {
     if (!block || block.count === 0) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
     const { range } = this.meta
-    if (compareRanges(range.start, 0, range.start.length, payload, this.#fields.keyStart, this.#fields.keyEnd) > 0) {
+    if (
+      compareRanges(range.start, 0, range.start.length, payload, this.#fields.keyStart, this.#fields.keyEnd) >
+      0
+    ) {
       throw corruption(this.path, offset, 'a block of keys below those of the segment')
     }
     return block
@@ -239,7 +259,8 @@ function openFile(host: SegmentHost, meta: SegmentMeta): File {
   try {
     return host.env.fs.open(path, 'read')
   } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') throw corruption(path, 0, 'the file is missing', error)
+    if ((error as { code?: string }).code === 'ENOENT')
+      throw corruption(path, 0, 'the file is missing', error)
     throw ioError(error, 'opening', path)
   }
 }

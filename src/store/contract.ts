@@ -150,6 +150,7 @@ export interface Stats {
     readonly cacheBytes: number
     readonly tableBytes: number
   }
+  /** Blocks in the cache, and how often a block was there or not. */
   readonly cache: { readonly hits: number; readonly misses: number; readonly entries: number }
   readonly stall: { readonly count: number; readonly totalMs: number; readonly active: boolean }
   readonly snapshots: { readonly count: number; readonly oldestPosition: Position | undefined }

@@ -12,7 +12,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 }
 
 /** A copy with memory of its own: neither a view of the source nor a piece of Node's pool. */
-export function cloneBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): Buffer {
+export function cloneBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): Buffer<ArrayBuffer> {
   const copy = Buffer.allocUnsafeSlow(end - start)
   copyBytes(bytes, start, end, copy, 0)
   return copy
@@ -55,7 +55,13 @@ export function compareBytes(a: Bytes, b: Bytes): number {
 }
 
 // Hot: every point lookup ends here.
-export function equalRange(bytes: Bytes, start: number, key: Bytes, keyStart: number, length: number): boolean {
+export function equalRange(
+  bytes: Bytes,
+  start: number,
+  key: Bytes,
+  keyStart: number,
+  length: number,
+): boolean {
   for (let i = 0; i < length; i++) if (bytes[start + i] !== key[keyStart + i]) return false
   return true
 }

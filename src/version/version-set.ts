@@ -170,7 +170,15 @@ export class VersionSet {
     const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
     const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const nextFileNumber = this.#nextFileNumber
-    return { added, flushedPosition, logNumber, nextFileNumber, durablePosition, flushedBytes, compactedBytes }
+    return {
+      added,
+      flushedPosition,
+      logNumber,
+      nextFileNumber,
+      durablePosition,
+      flushedBytes,
+      compactedBytes,
+    }
   }
 
   #pointCurrentAt(name: string): void {

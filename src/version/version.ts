@@ -85,7 +85,10 @@ export class Version {
       if (level === 0) levels[0]!.sort((a, b) => b.positionMax - a.positionMax || b.number - a.number)
       else sortLevel(levels[level]!)
     }
-    assert((edit.flushedPosition ?? this.flushedPosition) >= this.flushedPosition, 'flushedPosition moves forward')
+    assert(
+      (edit.flushedPosition ?? this.flushedPosition) >= this.flushedPosition,
+      'flushedPosition moves forward',
+    )
     return new Version({
       levels,
       flushedPosition: edit.flushedPosition ?? this.flushedPosition,

@@ -1,0 +1,160 @@
+import { fromBufferKey, toBufferKey } from 'ordered-binary'
+import { VarveError } from '../errors.js'
+import type { Encoding } from '../key/encoding.js'
+import { asBuffer, copyBytes } from '../util/bytes.js'
+
+/** What goes into the log as it is: a string as UTF-8. */
+export type Prepared = string | Uint8Array
+
+/** Turns what users hand in into what can be written, and bytes back. */
+export interface Codec<T> {
+  /** Whether `prepare` is no work: else it is called once for each value and the result kept. */
+  readonly isDirect: boolean
+  /** @throws VarveError `VARVE_INVALID_ARGUMENT` for a value of the wrong type. */
+  prepare(value: T): Prepared
+  /** `bytes` is borrowed. */
+  decode(bytes: Buffer, start: number, end: number): T
+  /** The first key after those that start with what `prefix` encodes; left out: by its bytes. */
+  readonly prefixEnd?: (prefix: Uint8Array) => Uint8Array | undefined
+}
+
+/** What stands between the parts of an encoded tuple; no part holds it. */
+const TUPLE_SEPARATOR = 0
+
+export function codecOf<T>(what: 'key' | 'value', encoding: string | Encoding<T> = 'utf8'): Codec<T> {
+  if (typeof encoding === 'object' && encoding !== null) return customCodec(what, encoding)
+  const make = CODECS[encoding]
+  if (!make || (encoding === 'tuple' && what === 'value')) {
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no ${what} encoding ${String(encoding)}`)
+  }
+  return make(what) as Codec<T>
+}
+
+const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
+  utf8: (what) => ({
+    isDirect: true,
+    prepare: (value: string) => checkText(what, value),
+    decode: (bytes, start, end) => bytes.toString('utf8', start, end) as never,
+  }),
+  buffer: (what) => ({
+    isDirect: true,
+    prepare: (value: Uint8Array) => checkBytes(what, value),
+    decode: (bytes, start, end) => copyOut(bytes, start, end) as never,
+  }),
+  view: (what) => ({
+    isDirect: true,
+    prepare: (value: Uint8Array) => checkBytes(what, value),
+    decode: (bytes, start, end) => bytes.subarray(start, end) as never,
+  }),
+  json: (what) => ({
+    isDirect: false,
+    prepare: (value: unknown) => toJson(what, value),
+    decode: (bytes, start, end) => JSON.parse(bytes.toString('utf8', start, end)) as never,
+  }),
+  tuple: (what) => ({
+    isDirect: false,
+    prepare: (value: unknown) => toTuple(what, value),
+    decode: (bytes, start, end) => fromTuple(bytes, start, end) as never,
+    // Tuples that start with the parts of the prefix, not with its last part cut short.
+    prefixEnd: (prefix) => (prefix.length === 0 ? undefined : Buffer.from([...prefix, TUPLE_SEPARATOR + 1])),
+  }),
+}
+
+function customCodec<T>(what: string, encoding: Encoding<T>): Codec<T> {
+  if (typeof encoding.encode !== 'function' || typeof encoding.decode !== 'function') {
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} encoding has encode and decode`)
+  }
+  return {
+    isDirect: false,
+    prepare: (value) => checkBytes(what, encoding.encode(value)),
+    decode: (bytes, start, end) => encoding.decode(copyOut(bytes, start, end)),
+  }
+}
+
+function checkText(what: string, value: unknown): string {
+  if (typeof value !== 'string') throw wrongType(what, 'a string', value)
+  if (!(value as string & { isWellFormed(): boolean }).isWellFormed()) {
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} with half a surrogate pair has no UTF-8`)
+  }
+  return value
+}
+
+function checkBytes(what: string, value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw wrongType(what, 'a Uint8Array', value)
+  return value
+}
+
+function toJson(what: string, value: unknown): string {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value)
+  } catch (error) {
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} that JSON cannot hold`, { cause: error })
+  }
+  if (text === undefined) throw wrongType(what, 'something that JSON can hold', value)
+  return text
+}
+
+function toTuple(what: string, value: unknown): Uint8Array {
+  if (!Array.isArray(value)) throw wrongType(what, 'an array', value)
+  for (const part of value) {
+    const isKnown =
+      part === null ||
+      ['string', 'number', 'boolean', 'bigint'].includes(typeof part) ||
+      part instanceof Uint8Array
+    if (!isKnown || Number.isNaN(part)) throw wrongType(what, 'an array of plain values', part)
+    if (typeof part === 'string') checkText(what, part)
+  }
+  return value.length === 0 ? Buffer.alloc(0) : toBufferKey(value as never)
+}
+
+function fromTuple(bytes: Buffer, start: number, end: number): unknown[] {
+  if (start === end) return []
+  const value: unknown = fromBufferKey(copyOut(bytes, start, end))
+  return Array.isArray(value) ? value : [value]
+}
+
+function wrongType(what: string, expected: string, value: unknown): VarveError {
+  const found = value === null ? 'null' : typeof value
+  return new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} is ${expected}, not ${found}`)
+}
+
+// Hot: every value that is read.
+export function copyOut(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start)
+  copyBytes(bytes, start, end, copy, 0)
+  return copy
+}
+
+/** Strings up to this are written by a loop: the native call costs more. */
+const LOOP_MAX = 64
+/** Above this the exact size is worth counting. */
+const BOUND_MAX = 1024
+
+/** At least as many bytes as `prepared` takes. */
+export function sizeMaxOf(prepared: Prepared): number {
+  if (typeof prepared !== 'string') return prepared.length
+  return prepared.length <= BOUND_MAX ? prepared.length * 3 : Buffer.byteLength(prepared)
+}
+
+// Hot: every key and value that is written, every key that is read.
+/** Writes it and returns the offset after it. */
+export function writePrepared(prepared: Prepared, into: Buffer, at: number): number {
+  if (typeof prepared !== 'string') {
+    copyBytes(prepared, 0, prepared.length, into, at)
+    return at + prepared.length
+  }
+  const length = prepared.length
+  if (length > LOOP_MAX) return at + into.write(prepared, at)
+  for (let i = 0; i < length; i++) {
+    const unit = prepared.charCodeAt(i)
+    if (unit >= 128) return at + into.write(prepared, at)
+    into[at + i] = unit
+  }
+  return at + length
+}
+
+/** The bytes as a `Buffer`: the value itself where it is bytes. */
+export function toBytes(prepared: Prepared): Buffer {
+  return typeof prepared === 'string' ? Buffer.from(prepared) : asBuffer(prepared)
+}

@@ -1,0 +1,337 @@
+import type { Env } from '../env/env.js'
+import { ioError, VarveError } from '../errors.js'
+import { batchSizeBytes } from '../key/batch-format.js'
+import { POSITION_MAX, type Position } from '../key/position.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES } from '../log/log-format.js'
+import type { LogWriter } from '../log/log-writer.js'
+import type { Memtable } from '../memtable/memtable.js'
+import type { Durability } from './contract.js'
+import { SyncPacer } from './sync-pacer.js'
+
+/** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
+const UNWRITTEN_BYTES_MAX = 256 * 1024
+/** Shorter waits are saved up: a timer is not that exact. */
+const WAIT_MS_MIN = 1
+const WAIT_MS_MAX = 100
+
+interface Waiter {
+  readonly position: Position
+  readonly isDurable: boolean
+  readonly promise: Promise<Position>
+  resolve(position: Position): void
+  reject(error: unknown): void
+}
+
+export interface PipelineHooks {
+  /** The memtable that a committed batch goes to. */
+  active(): Memtable
+  /** Starts a log file with room for a frame of `bodyBytes` and the memtable over it. */
+  rotate(bodyBytes: number): void
+  /** At how many bytes a millisecond writes may go on; undefined: freely. */
+  writeRate(): number | undefined
+  /** Writes wait, or go on again. */
+  onStall(waitedMs: number | undefined): void
+  onCommitted(position: Position): void
+  onFailure(error: VarveError): void
+}
+
+/**
+ * Group commit. Batches are encoded in call order into the log's memory; all that arrive in one turn become one
+ * frame and one write(2), and only then visible. Writes that want to be durable share an fdatasync: those that
+ * arrive while one runs share the next.
+ *
+ * One writer: `begin` and `append` run without an `await` between them. After a failed write or sync nothing is
+ * taken any more; what was not acknowledged is undecided until the store is opened again.
+ */
+export class CommitPipeline {
+  readonly #env: Env
+  readonly #log: LogWriter
+  readonly #hooks: PipelineHooks
+  readonly #durability: Durability
+  readonly #syncPacer: SyncPacer
+  readonly #commitSoon = () => {
+    this.#isScheduled = false
+    this.#commitGuarded()
+  }
+  /** The group that is being gathered. */
+  #group: Waiter[] = []
+  #groupStart = 0
+  #groupEnd = 0
+  #groupNeedsWrite = false
+  #isScheduled = false
+  #cancelWait: (() => void) | undefined
+  #owedMs = 0
+  #position: Position
+  #durablePosition: Position
+  /** Committed, waiting for an fdatasync. */
+  #syncWaiters: Waiter[] = []
+  #syncing: Promise<void> | undefined
+  #cancelInterval: (() => void) | undefined
+  #failure: VarveError | undefined
+  #isClosed = false
+
+  constructor(env: Env, log: LogWriter, hooks: PipelineHooks, durability: Durability, position: Position) {
+    this.#env = env
+    this.#log = log
+    this.#hooks = hooks
+    this.#durability = durability
+    this.#syncPacer = new SyncPacer(env.clock)
+    this.#position = position
+    this.#durablePosition = position
+  }
+
+  /** Last committed: visible to reads. */
+  get position(): Position {
+    return this.#position
+  }
+
+  get durablePosition(): Position {
+    return this.#durablePosition
+  }
+
+  get failure(): VarveError | undefined {
+    return this.#failure
+  }
+
+  /** Where to encode: valid until `append`. */
+  get memory(): Buffer {
+    return this.#log.current.memory
+  }
+
+  /**
+   * The offset in `memory` at which a batch of at most `sizeMax` bytes may be encoded.
+   * @throws VarveError `VARVE_CLOSED`, `VARVE_POISONED`, `VARVE_POSITION_EXHAUSTED`.
+   */
+  begin(sizeMax: number): number {
+    this.#throwIfStopped()
+    if (this.#position + this.#group.length >= POSITION_MAX) {
+      throw new VarveError('VARVE_POSITION_EXHAUSTED', 'no positions are left')
+    }
+    const start = this.#group.length === 0 ? this.#log.bodyStart : this.#groupEnd
+    // Room for an end frame is always kept.
+    if (start + sizeMax + FRAME_HEADER_BYTES <= this.memory.length) return start
+    this.commitNow()
+    this.#rotate(sizeMax)
+    return this.#log.bodyStart
+  }
+
+  /** The batch between the offset that `begin` gave and `end` is complete: commits it with its group. */
+  append(start: number, end: number, durability: Durability = this.#durability): Promise<Position> {
+    if (this.#group.length === 0) this.#groupStart = start
+    this.#groupEnd = end
+    const position = this.#position + this.#group.length + 1
+    const isDurable = durability === 'disk'
+    if (durability !== 'memory') this.#groupNeedsWrite = true
+    let resolve!: Waiter['resolve']
+    let reject!: Waiter['reject']
+    const promise = new Promise<Position>((onResolve, onReject) => {
+      resolve = onResolve
+      reject = onReject
+    })
+    this.#group.push({ position, isDurable, promise, resolve, reject })
+    if (!this.#isScheduled) this.#schedule()
+    return promise
+  }
+
+  /** Commits what was gathered, at once: later reads see it. @throws VarveError if it failed. */
+  commitNow(): void {
+    this.#commitGuarded()
+    this.#throwIfStopped()
+  }
+
+  /** Everything committed so far is on disk afterwards. */
+  async sync(): Promise<Position> {
+    this.commitNow()
+    const position = this.#position
+    while (this.#durablePosition < position || this.#log.hasUnsynced) {
+      await this.#startSync()
+      this.#throwIfStopped()
+      if (this.#durablePosition >= position) break
+    }
+    return position
+  }
+
+  /** Positions up to here are in segments on disk. */
+  noteFlushed(position: Position): void {
+    if (position > this.#durablePosition) this.#durablePosition = position
+  }
+
+  /** Stops for good: whatever waits is rejected with the cause, whatever comes with `VARVE_POISONED`. */
+  fail(cause: unknown): void {
+    if (this.#failure) return
+    this.#failure = ioError(cause, 'writing', 'the store')
+    this.#cancelTimers()
+    const waiters = [...this.#group, ...this.#syncWaiters]
+    this.#group = []
+    this.#syncWaiters = []
+    for (const waiter of waiters) {
+      // A write that nobody waits for must not end the process; `health` and later writes tell.
+      waiter.promise.catch(() => {})
+      waiter.reject(this.#failure)
+    }
+    this.#hooks.onFailure(this.#failure)
+  }
+
+  /** Commits and syncs what is left. No write is taken afterwards. Never rejects: see `failure`. */
+  async close(): Promise<void> {
+    try {
+      if (!this.#failure) await this.sync()
+    } catch (error) {
+      this.fail(error)
+    }
+    this.#isClosed = true
+    this.#cancelTimers()
+    await this.#syncing
+  }
+
+  #schedule(): void {
+    this.#isScheduled = true
+    const waitMs = this.#owedMs < WAIT_MS_MIN ? 0 : Math.min(this.#owedMs, WAIT_MS_MAX)
+    if (waitMs === 0) {
+      queueMicrotask(this.#commitSoon)
+      return
+    }
+    this.#hooks.onStall(waitMs)
+    const startMs = this.#env.clock.monotonicMs()
+    this.#cancelWait = this.#env.clock.after(waitMs, () => {
+      this.#cancelWait = undefined
+      this.#owedMs = Math.max(0, this.#owedMs - (this.#env.clock.monotonicMs() - startMs))
+      this.#commitSoon()
+    })
+  }
+
+  #commitGuarded(): void {
+    if (this.#group.length === 0 || this.#failure) return
+    try {
+      this.#commit()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  // Hot: once a group (bench/write.bench.js).
+  #commit(): void {
+    const group = this.#group
+    const log = this.#log
+    log.seal(this.#groupEnd, group.length)
+    if (this.#groupNeedsWrite || log.current.sealedTo - log.current.writtenTo > UNWRITTEN_BYTES_MAX)
+      log.write()
+    this.#group = []
+    this.#groupNeedsWrite = false
+    this.#applyGroup(group.length)
+    this.#position += group.length
+    let hasDurable = false
+    for (const waiter of group) {
+      if (waiter.isDurable) {
+        this.#syncWaiters.push(waiter)
+        hasDurable = true
+      } else {
+        waiter.resolve(waiter.position)
+      }
+    }
+    this.#noteRate(this.#groupEnd - this.#groupStart)
+    this.#hooks.onCommitted(this.#position)
+    if (hasDurable) this.#syncSoon()
+    else this.#armInterval()
+  }
+
+  #applyGroup(count: number): void {
+    const memtable = this.#hooks.active()
+    let batch = this.#groupStart
+    for (let i = 1; i <= count; i++) {
+      memtable.apply(batch, this.#position + i)
+      batch += batchSizeBytes(memtable.bytes, batch)
+    }
+  }
+
+  #noteRate(bytes: number): void {
+    const rate = this.#hooks.writeRate()
+    if (rate !== undefined) {
+      this.#owedMs += bytes / rate
+    } else if (this.#owedMs > 0) {
+      this.#owedMs = 0
+      this.#hooks.onStall(undefined)
+    }
+  }
+
+  #rotate(bodyBytes: number): void {
+    try {
+      this.#log.write()
+      this.#hooks.rotate(LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES + bodyBytes)
+    } catch (error) {
+      this.fail(error)
+      throw this.#failure
+    }
+  }
+
+  /** A single durable write on a quick disk is synced in the thread, as SQLite does; else on another one. */
+  #syncSoon(): void {
+    if (this.#syncing) return
+    if (this.#syncWaiters.length > 1 || !this.#syncPacer.isQuick) {
+      void this.#startSync()
+      return
+    }
+    try {
+      this.#log.write()
+      this.#syncPacer.time(() => this.#log.sync())
+      this.#finishSync(this.#position, this.#syncWaiters.splice(0))
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /** Never rejects: a failure is told to every waiter, and by `failure`. */
+  #startSync(): Promise<void> {
+    this.#syncing ??= this.#runSync().finally(() => {
+      this.#syncing = undefined
+      if (this.#syncWaiters.length > 0 && !this.#failure) void this.#startSync()
+    })
+    return this.#syncing
+  }
+
+  async #runSync(): Promise<void> {
+    const waiters = this.#syncWaiters.splice(0)
+    const position = this.#position
+    try {
+      this.#log.write()
+      await this.#log.syncAsync()
+      this.#finishSync(position, waiters)
+    } catch (error) {
+      this.#syncWaiters.unshift(...waiters)
+      this.fail(error)
+    }
+  }
+
+  #finishSync(position: Position, waiters: readonly Waiter[]): void {
+    this.noteFlushed(position)
+    for (const waiter of waiters) waiter.resolve(waiter.position)
+  }
+
+  #armInterval(): void {
+    if (this.#cancelInterval || typeof this.#durability !== 'object' || this.#isClosed) return
+    this.#cancelInterval = this.#env.clock.after(this.#durability.intervalMs, () => {
+      this.#cancelInterval = undefined
+      if (this.#log.hasUnsynced && !this.#failure) void this.#startSync()
+    })
+  }
+
+  #cancelTimers(): void {
+    this.#cancelInterval?.()
+    this.#cancelInterval = undefined
+    this.#cancelWait?.()
+    this.#cancelWait = undefined
+  }
+
+  #throwIfStopped(): void {
+    if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the store is closed')
+    if (!this.#failure) return
+    if (this.#failure.code === 'VARVE_NO_SPACE') {
+      throw new VarveError('VARVE_NO_SPACE', `writes have stopped: ${this.#failure.message}`, {
+        cause: this.#failure,
+      })
+    }
+    throw new VarveError('VARVE_POISONED', `writes have stopped: ${this.#failure.message}`, {
+      cause: this.#failure,
+    })
+  }
+}

@@ -1,0 +1,41 @@
+import type { TreeEvent } from '../tree/tree-events.js'
+
+/** Everything that `Database.on` can tell. */
+export type StoreEvent =
+  | TreeEvent
+  | { readonly type: 'stall.began'; readonly waitingMemtables: number; readonly l0Segments: number }
+  | { readonly type: 'stall.ended'; readonly durationMs: number }
+  | { readonly type: 'log.rotated'; readonly logNumber: number }
+  /** Writes have stopped for good; `health` in `stats()` says the same. */
+  | { readonly type: 'store.failed'; readonly error: Error }
+  | { readonly type: 'store.closed' }
+
+export type EventName = StoreEvent['type']
+export type EventOf<E extends EventName> = Extract<StoreEvent, { type: E }>
+
+/** Hands events to listeners. A listener that throws is dropped from nothing and stops nobody. */
+export class Events {
+  readonly #listeners = new Map<EventName, Set<(event: never) => void>>()
+
+  on<E extends EventName>(name: E, listener: (event: EventOf<E>) => void): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set()
+    this.#listeners.set(name, listeners)
+    listeners.add(listener)
+    return () => listeners.delete(listener)
+  }
+
+  /** The listeners of a store that this one takes the place of. */
+  adopt(previous: Events): void {
+    for (const [name, listeners] of previous.#listeners) this.#listeners.set(name, listeners)
+  }
+
+  emit(event: StoreEvent): void {
+    for (const listener of this.#listeners.get(event.type) ?? []) {
+      try {
+        listener(event as never)
+      } catch {
+        // What an observer does wrong must not fail a flush.
+      }
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import { WeightedCache } from '../cache/weighted-cache.js'
+import { joinPath, manifestFileName, segmentFileName } from '../env/file-names.js'
+import { nodeEnv } from '../env/node-env.js'
+import { readFully } from '../env/write-fully.js'
+import { ioError, VarveError } from '../errors.js'
+import {
+  BATCH_HEADER_BYTES,
+  batchOpCount,
+  KIND_CLEAR,
+  KIND_CLEAR_AFTER,
+  KIND_PUT,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+  opValueLength,
+} from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import { BLOCKING } from '../segment/read-context.js'
+import { ReadPacer } from '../segment/read-pacer.js'
+import { SegmentIterator } from '../segment/segment-iterator.js'
+import { SegmentReader } from '../segment/segment-reader.js'
+import { cloneBytes } from '../util/bytes.js'
+import { readEdits, readManifest as recoverManifest } from '../version/version-set.js'
+import { listDirectory } from './directory.js'
+import { type LogPiece, logPieces } from './log-reader.js'
+
+export interface LogOp {
+  readonly type: 'put' | 'del' | 'clear'
+  readonly key?: Uint8Array
+  readonly valueBytes?: number
+  readonly start?: Uint8Array
+  readonly end?: Uint8Array | undefined
+}
+
+export interface LogRecord {
+  readonly file: string
+  readonly offset: number
+  readonly position: Position
+  readonly timestamp: number
+  readonly ops: readonly LogOp[]
+}
+
+export interface SegmentReport {
+  readonly file: string
+  readonly properties: Record<string, string | number>
+  entries(): Iterable<{ key: Uint8Array; position: Position; kind: 'put' | 'del'; valueBytes: number }>
+  readonly tombstones: readonly { start: Uint8Array; end: Uint8Array | undefined; position: Position }[]
+  close(): void
+}
+
+/** Every batch in the log files of a closed store, oldest first. Ends at a torn tail without an error. */
+export function* readLog(directory: string, options: { from?: Position } = {}): Iterable<LogRecord> {
+  const { files } = listDirectory(nodeEnv, directory)
+  const numbers = files.filter(({ kind }) => kind === 'log').map(({ number }) => number)
+  numbers.sort((a, b) => a - b)
+  for (const number of numbers) {
+    for (const piece of logPieces(nodeEnv, directory, number, undefined)) {
+      if (piece.position >= (options.from ?? 0)) yield recordOf(piece)
+    }
+  }
+}
+
+/** One segment that the manifest names. */
+export function readSegment(directory: string, number: number): SegmentReport {
+  const manifest = recoverManifest(nodeEnv, directory)
+  const meta = [...(manifest?.version.segments() ?? [])].find((candidate) => candidate.number === number)
+  if (!meta)
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `the store has no segment ${segmentFileName(number)}`)
+  const cache = new WeightedCache(0)
+  const blockReads = { hits: 0, misses: 0 }
+  const reader = new SegmentReader(
+    { env: nodeEnv, directory, cache, pacer: new ReadPacer(nodeEnv.clock), blockReads },
+    meta,
+  )
+  const { sizeBytes, checksum } = meta
+  return {
+    file: reader.path,
+    properties: { sizeBytes, checksum, blocks: reader.index.count, ...reader.properties },
+    entries: () => entriesOf(reader),
+    tombstones: reader.tombstones.all,
+    close: () => reader.close(),
+  }
+}
+
+/** The edits of the current manifest, in the order they were written. */
+export function* readManifest(directory: string): Iterable<Record<string, unknown>> {
+  const manifest = recoverManifest(nodeEnv, directory)
+  if (!manifest) throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no store at ${directory}`)
+  const path = joinPath(directory, manifestFileName(manifest.manifestNumber))
+  for (const edit of readEdits(readWhole(path), path)) yield { ...edit }
+}
+
+function recordOf({ path, frameOffset, position, timestampMs, bytes, batchOffset }: LogPiece): LogRecord {
+  const ops: LogOp[] = []
+  let op = batchOffset + BATCH_HEADER_BYTES
+  for (let i = 0; i < batchOpCount(bytes, batchOffset); i++) {
+    ops.push(describeOp(bytes, op))
+    op += opSizeBytes(bytes, op)
+  }
+  return { file: path, offset: frameOffset, position, timestamp: timestampMs, ops }
+}
+
+function describeOp(bytes: Buffer, op: number): LogOp {
+  const keyStart = op + OP_HEADER_BYTES
+  const keyEnd = keyStart + opKeyLength(bytes, op)
+  const key = cloneBytes(bytes, keyStart, keyEnd)
+  const valueBytes = opValueLength(bytes, op)
+  if (bytes[op] === KIND_CLEAR_AFTER) return { type: 'clear', start: key, end: undefined }
+  if (bytes[op] === KIND_CLEAR)
+    return { type: 'clear', start: key, end: cloneBytes(bytes, keyEnd, keyEnd + valueBytes) }
+  return bytes[op] === KIND_PUT ? { type: 'put', key, valueBytes } : { type: 'del', key }
+}
+
+function* entriesOf(reader: SegmentReader): ReturnType<SegmentReport['entries']> & Generator {
+  const iterator = new SegmentIterator(reader, BLOCKING, { fillsCache: false })
+  for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
+    const { bytes, keyStart, keyEnd, position, kind, valueStart, valueEnd } = iterator
+    const key = cloneBytes(bytes, keyStart, keyEnd)
+    yield { key, position, kind: kind === KIND_PUT ? 'put' : 'del', valueBytes: valueEnd - valueStart }
+  }
+}
+
+function readWhole(path: string): Buffer {
+  try {
+    const file = nodeEnv.fs.open(path, 'read')
+    try {
+      const bytes = Buffer.alloc(file.sizeBytes())
+      readFully(file, bytes, 0)
+      return bytes
+    } finally {
+      file.close()
+    }
+  } catch (error) {
+    throw ioError(error, 'reading', path)
+  }
+}

@@ -1,0 +1,101 @@
+import type { Env } from '../env/env.js'
+import { joinPath, logFileName } from '../env/file-names.js'
+import type { Position } from '../key/position.js'
+import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
+import { countToTrim, type LogFileInfo } from '../log/log-retention.js'
+import type { LogRetentionOptions } from './contract.js'
+
+/** The complete log files that are still on disk, and the readers that need them. Removes what nobody needs. */
+export class LogArchive {
+  readonly #env: Env
+  readonly #directory: string
+  readonly #limits: Required<LogRetentionOptions>
+  readonly #pins = new Map<symbol, Position>()
+  #files: LogFileInfo[] = []
+  #isKeepingFiles = false
+
+  constructor(env: Env, directory: string, limits: Required<LogRetentionOptions>) {
+    this.#env = env
+    this.#directory = directory
+    this.#limits = limits
+  }
+
+  /**
+   * Takes stock of retained files: `numbers` ascending, `lastPosition` where the newest of them ends. Files that
+   * do not line up with the next one are not part of the log any more and are removed.
+   */
+  load(numbers: readonly number[], lastPosition: Position): void {
+    let end = lastPosition
+    for (const number of [...numbers].reverse()) {
+      const info = this.#inspect(number, end)
+      if (info && info.basePosition <= end) {
+        this.#files.unshift(info)
+        end = info.basePosition
+      } else {
+        this.#remove(number)
+      }
+    }
+  }
+
+  get bytes(): number {
+    return this.#files.reduce((sum, file) => sum + file.sizeBytes, 0)
+  }
+
+  get files(): readonly LogFileInfo[] {
+    return this.#files
+  }
+
+  /** The position before the oldest change in a complete file; undefined if there is none. */
+  get basePosition(): Position | undefined {
+    return this.#files[0]?.basePosition
+  }
+
+  add(file: LogFileInfo): void {
+    this.#files.push(file)
+  }
+
+  /** Keeps changes after `position` until the returned function is called. */
+  pin(position: Position): () => void {
+    const key = Symbol('pin')
+    this.#pins.set(key, position)
+    return () => this.#pins.delete(key)
+  }
+
+  trim(flushedPosition: Position): void {
+    if (this.#isKeepingFiles) return
+    const pinnedPosition = this.#pins.size === 0 ? undefined : Math.min(...this.#pins.values()) + 1
+    const nowMs = this.#env.clock.wallMs()
+    const count = countToTrim(this.#files, { flushedPosition, pinnedPosition, nowMs, ...this.#limits })
+    for (const file of this.#files.splice(0, count)) this.#remove(file.number)
+  }
+
+  keepFiles(): void {
+    this.#isKeepingFiles = true
+  }
+
+  #inspect(number: number, lastPosition: Position): LogFileInfo | undefined {
+    const path = joinPath(this.#directory, logFileName(number))
+    const stat = this.#env.fs.stat(path)
+    if (!stat || stat.sizeBytes < LOG_HEADER_BYTES) return undefined
+    const file = this.#env.fs.open(path, 'read')
+    try {
+      const bytes = Buffer.alloc(LOG_HEADER_BYTES)
+      file.read(bytes, 0)
+      const header = readLogHeader(bytes, path)
+      if (!header) return undefined
+      const { sizeBytes, modifiedMs } = stat
+      return { number, basePosition: header.basePosition, lastPosition, sizeBytes, closedMs: modifiedMs }
+    } finally {
+      file.close()
+    }
+  }
+
+  #remove(number: number): void {
+    const path = joinPath(this.#directory, logFileName(number))
+    try {
+      if (this.#env.fs.stat(path)) this.#env.fs.remove(path)
+    } catch {
+      // Left for the next open to remove.
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import type { SegmentVerified, VerifyJob } from '../compaction/segment-job.js'
+import type { Env, File } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { readFully, writeFully } from '../env/write-fully.js'
+import { ioError, VarveError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import { STORE_ID_BYTES } from '../log/log-format.js'
+import { Version } from '../version/version.js'
+import { VersionSet } from '../version/version-set.js'
+import type { VerifyReport } from './contract.js'
+import { logPieces } from './log-reader.js'
+import type { Store } from './store.js'
+
+const COPY_BYTES = 1024 * 1024
+/** Verification has a lane of its own where there are several threads. */
+const VERIFY_LANE = 2
+
+/**
+ * Reads every byte of every segment and of every complete log file, on background threads.
+ * @throws VarveError `VARVE_CORRUPTION`, naming file and offset.
+ */
+export async function verifyStore(
+  store: Store,
+  onProgress: ((doneBytes: number, totalBytes: number) => void) | undefined,
+): Promise<VerifyReport> {
+  const view = store.tree.view.acquire()
+  try {
+    const segments = [...view.version.segments()]
+    const totalBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0) + store.archive.bytes
+    let bytes = 0
+    let blocks = 0
+    let entries = 0
+    for (const segment of segments) {
+      const job: VerifyJob = { kind: 'verify', directory: store.directory, segment }
+      const verified = (await store.scheduler.runner.run(() => job, VERIFY_LANE)) as SegmentVerified
+      blocks += verified.blocks
+      entries += verified.entries
+      bytes += segment.sizeBytes
+      onProgress?.(bytes, totalBytes)
+    }
+    const logFiles = [...store.archive.files]
+    for (const { number, sizeBytes } of logFiles) {
+      for (const _ of logPieces(store.env, store.directory, number, undefined)) await store.env.clock.sleep(0)
+      bytes += sizeBytes
+      onProgress?.(bytes, totalBytes)
+    }
+    return { segments: segments.length, blocks, entries, bytes, logFiles: logFiles.length }
+  } finally {
+    view.release()
+  }
+}
+
+/**
+ * Writes a store of everything committed so far to `path`, which must not exist, while this one goes on. Segments
+ * are linked where the file system can, else copied. The directory appears at `path` once it is whole and durable.
+ */
+export async function checkpointStore(store: Store, path: string): Promise<Position> {
+  const { env } = store
+  if (env.fs.stat(path)) throw new VarveError('VARVE_INVALID_ARGUMENT', `${path} exists already`)
+  await store.flush()
+  const view = store.tree.view.acquire()
+  const staged = `${path}.partial`
+  try {
+    if (env.fs.stat(staged)) removeDirectory(env, staged)
+    env.fs.makeDirectory(staged)
+    for (const meta of view.version.segments()) {
+      await copyFile(
+        env,
+        joinPath(store.directory, segmentFileName(meta.number)),
+        joinPath(staged, segmentFileName(meta.number)),
+      )
+    }
+    env.fs.syncDirectory(staged)
+    const { flushedPosition } = view.version
+    const version = new Version({ ...view.version, logNumber: 0, durablePosition: flushedPosition })
+    const storeId = Buffer.alloc(STORE_ID_BYTES)
+    env.random.fill(storeId)
+    const versions = new VersionSet(env, staged, storeId, version, 0)
+    versions.rotate()
+    await versions.close()
+    env.fs.rename(staged, path)
+    env.fs.syncDirectory(path.slice(0, Math.max(1, path.lastIndexOf('/'))))
+    return flushedPosition
+  } catch (error) {
+    if (env.fs.stat(staged)) removeDirectory(env, staged)
+    throw ioError(error, 'writing the checkpoint', path)
+  } finally {
+    view.release()
+  }
+}
+
+async function copyFile(env: Env, from: string, to: string): Promise<void> {
+  if (env.fs.link(from, to)) return
+  const source = env.fs.open(from, 'read')
+  try {
+    await copyBytes(env, source, env.fs.open(to, 'create'))
+  } finally {
+    source.close()
+  }
+}
+
+async function copyBytes(env: Env, source: File, target: File): Promise<void> {
+  try {
+    const sizeBytes = source.sizeBytes()
+    const buffer = Buffer.allocUnsafeSlow(COPY_BYTES)
+    for (let offset = 0; offset < sizeBytes; offset += COPY_BYTES) {
+      const piece = buffer.subarray(0, Math.min(COPY_BYTES, sizeBytes - offset))
+      readFully(source, piece, offset)
+      writeFully(target, piece, offset)
+      await env.clock.sleep(0)
+    }
+    await target.syncAsync()
+  } finally {
+    target.close()
+  }
+}
+
+/** Only ever called on the staging directory that this file made. */
+function removeDirectory(env: Env, path: string): void {
+  for (const name of env.fs.list(path)) env.fs.remove(joinPath(path, name))
+  env.fs.remove(path)
+}

@@ -1,0 +1,110 @@
+import type { Env } from '../env/env.js'
+import { nodeEnv } from '../env/node-env.js'
+import { VarveError } from '../errors.js'
+import type { TreeOptions } from '../tree/tree-options.js'
+import type { Durability, LogRetentionOptions, OpenOptions } from './contract.js'
+
+const MIB = 2 ** 20
+const MEMORY_DEFAULT = 256 * MIB
+/** Larger memtables gain little and make flushes and replays long. */
+const MEMTABLE_DEFAULT_MAX = 64 * MIB
+/** Memtables that may exist at once when writers are slowed: half of the memory goes to them. */
+const MEMTABLE_SHARE = 1 / 6
+
+export interface StoreOptions extends TreeOptions {
+  readonly env: Env
+  readonly createIfMissing: boolean
+  readonly errorIfExists: boolean
+  readonly readOnly: boolean
+  readonly durability: Durability
+  readonly log: Required<LogRetentionOptions>
+  /** Whether log memory is used again: not where readers keep views of it. */
+  readonly reusesLogMemory: boolean
+}
+
+/** Options, checked and completed. `env` is for tests and for embedding in something that is not Node. */
+export type OpenOptionsWithEnv<K, V> = OpenOptions<K, V> & { readonly env?: Env }
+
+const KNOWN = new Set([
+  ...['keyEncoding', 'valueEncoding', 'createIfMissing', 'errorIfExists', 'readOnly', 'durability', 'memory'],
+  ...[
+    'compression',
+    'compaction',
+    'workers',
+    'log',
+    'memtableBytes',
+    'segmentBytes',
+    'blockBytes',
+    'levelRatio',
+  ],
+  ...['l0SegmentsMax', 'env'],
+])
+
+export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOptions {
+  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw invalid(`there is no option ${name}`)
+  const memory = integer('memory', options.memory, MEMORY_DEFAULT, 64 * 1024, 2 ** 46)
+  const memtableDefault = Math.min(MEMTABLE_DEFAULT_MAX, Math.floor(memory * MEMTABLE_SHARE))
+  const usesViews = options.keyEncoding === 'view' || options.valueEncoding === 'view'
+  const resolved = {
+    env: options.env ?? nodeEnv,
+    createIfMissing: flag('createIfMissing', options.createIfMissing, true),
+    errorIfExists: flag('errorIfExists', options.errorIfExists, false),
+    readOnly: flag('readOnly', options.readOnly, false),
+    durability: checkDurability(options.durability ?? { intervalMs: 1000 }),
+    memory,
+    memtableBytes: integer('memtableBytes', options.memtableBytes, memtableDefault, 1024, 2 ** 30),
+    segmentBytes: integer('segmentBytes', options.segmentBytes, 32 * MIB, 64, 2 ** 31),
+    blockBytes: integer('blockBytes', options.blockBytes, 8192, 1, MIB),
+    levelRatio: integer('levelRatio', options.levelRatio, 10, 2, 1000),
+    l0SegmentsMax: integer('l0SegmentsMax', options.l0SegmentsMax, 4, 1, 1000),
+    isCompressed: oneOf('compression', options.compression, ['lz4', 'none']) === 'lz4',
+    compaction: oneOf('compaction', options.compaction, ['leveled', 'tiered']),
+    workers: integer('workers', options.workers, 1, 0, 4),
+    log: resolveRetention(options.log ?? {}),
+    reusesLogMemory: !usesViews,
+  }
+  if (resolved.readOnly && options.errorIfExists) throw invalid('readOnly contradicts errorIfExists')
+  return resolved
+}
+
+export function checkDurability(value: unknown): Durability {
+  if (value === 'memory' || value === 'os' || value === 'disk') return value
+  const intervalMs = (value as { intervalMs?: unknown } | null)?.intervalMs
+  if (typeof intervalMs === 'number' && intervalMs > 0 && intervalMs <= 2 ** 31 - 1) return { intervalMs }
+  throw invalid("durability is 'memory', 'os', 'disk' or { intervalMs } above 0")
+}
+
+function resolveRetention(log: LogRetentionOptions): Required<LogRetentionOptions> {
+  return {
+    maxBytes: integer('log.maxBytes', log.maxBytes, 0, 0, 2 ** 50),
+    maxAgeMs:
+      log.maxAgeMs === undefined
+        ? Number.POSITIVE_INFINITY
+        : integer('log.maxAgeMs', log.maxAgeMs, 0, 0, 2 ** 50),
+    pinnedMaxBytes: integer('log.pinnedMaxBytes', log.pinnedMaxBytes, 2 ** 30, 0, 2 ** 50),
+  }
+}
+
+function integer(name: string, value: unknown, fallback: number, min: number, max: number): number {
+  if (value === undefined) return fallback
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
+  throw invalid(`${name} is a whole number from ${min} to ${max}`)
+}
+
+function flag(name: string, value: unknown, fallback: boolean): boolean {
+  if (value === undefined) return fallback
+  if (typeof value === 'boolean') return value
+  throw invalid(`${name} is true or false`)
+}
+
+/** The first choice is the default. */
+function oneOf<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
+  if (value === undefined) return choices[0]
+  const choice = choices.find((candidate) => candidate === value)
+  if (choice === undefined) throw invalid(`${name} is one of ${choices.join(', ')}`)
+  return choice
+}
+
+function invalid(message: string): VarveError {
+  return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}

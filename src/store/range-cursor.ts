@@ -1,0 +1,226 @@
+import { MergingIterator } from '../iterator/merging-iterator.js'
+import { KIND_PUT } from '../key/batch-format.js'
+import type { KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
+import type { ReadContext } from '../segment/read-context.js'
+import type { TreeView } from '../tree/tree-view.js'
+import { type Bytes, compareBytes, compareRanges, EMPTY_BYTES, equalRange, successor } from '../util/bytes.js'
+
+/** Entries under one range tombstone that are walked before the rest of it is skipped. */
+const WALK_MAX = 16
+
+export interface CursorOptions {
+  readonly range: KeyRange
+  readonly isReverse: boolean
+  /** Entries above it are not seen. */
+  readonly position: Position
+  readonly limit: number
+}
+
+/**
+ * Walks what a reader at one position sees of a range: of each key the newest value at or below the position, if
+ * nothing has deleted it. Holds the view it was given and one block for each source.
+ *
+ * `advance` may throw `BlockNeeded`; the cursor then stands after the last key it gave, and `advance` can be
+ * called again.
+ */
+export class RangeCursor {
+  readonly #view: TreeView
+  readonly #merged: MergingIterator
+  readonly #tombstones: readonly RangeTombstones[]
+  readonly #range: KeyRange
+  readonly #isReverse: boolean
+  readonly #position: Position
+  #left: number
+  /** Whether the sources stand where the next `advance` goes on. */
+  #isPlaced = false
+  /** Where a new start must go on from: the last key given, or a key that was sought. */
+  #from: { readonly key: Bytes; readonly isInclusive: boolean } | undefined
+  #isDone = false
+  bytes: Bytes = EMPTY_BYTES
+  keyStart = 0
+  keyEnd = 0
+  valueStart = 0
+  valueEnd = 0
+
+  /** Takes over one use of `view`. */
+  constructor(view: TreeView, context: ReadContext, options: CursorOptions) {
+    this.#view = view
+    this.#merged = new MergingIterator(view.iterators(context, true))
+    this.#tombstones = view.tombstones()
+    this.#range = options.range
+    this.#isReverse = options.isReverse
+    this.#position = options.position
+    this.#left = options.limit
+  }
+
+  /** To the next entry; false at the end. */
+  advance(): boolean {
+    if (this.#isDone || this.#left <= 0) return false
+    const found = this.#isReverse ? this.#advanceBackward() : this.#advanceForward()
+    if (!found) {
+      this.#isDone = true
+      return false
+    }
+    this.#left--
+    return true
+  }
+
+  /** The next `advance` gives the first entry at or after `key` in the direction of travel, within the range. */
+  seek(key: Bytes): void {
+    this.#from = { key, isInclusive: true }
+    this.#isPlaced = false
+    this.#isDone = false
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#left === -1) return
+    this.#left = -1
+    this.#isDone = true
+    this.#view.release()
+  }
+
+  // Hot: every step of a scan (bench/scan.bench.js).
+  #advanceForward(): boolean {
+    const merged = this.#merged
+    const wasPlaced = this.#isPlaced
+    this.#isPlaced = false
+    if (wasPlaced) this.#skipVersions()
+    else this.#placeForward()
+    let walked = 0
+    while (merged.isValid) {
+      const entry = merged.current
+      const { end } = this.#range
+      if (end && compareRanges(entry.bytes, entry.keyStart, entry.keyEnd, end, 0, end.length) >= 0)
+        return false
+      if (entry.position > this.#position) {
+        merged.next()
+        continue
+      }
+      const tombstone = this.#hider(entry.bytes, entry.keyStart, entry.keyEnd, entry.position)
+      if (!tombstone && entry.kind === KIND_PUT) {
+        this.#give(entry.bytes, entry.keyStart, entry.keyEnd, entry.valueStart, entry.valueEnd)
+        return true
+      }
+      this.#noteKey(entry.bytes, entry.keyStart, entry.keyEnd)
+      if (tombstone && ++walked > WALK_MAX) {
+        walked = 0
+        merged.skipOlder(tombstone.position, tombstone.end)
+      }
+      this.#skipVersions()
+    }
+    return false
+  }
+
+  #advanceBackward(): boolean {
+    const merged = this.#merged
+    const wasPlaced = this.#isPlaced
+    this.#isPlaced = false
+    if (!wasPlaced) this.#placeBackward()
+    while (merged.isValid) {
+      const { start } = this.#range
+      const first = merged.current
+      if (compareRanges(first.bytes, first.keyStart, first.keyEnd, start, 0, start.length) < 0) return false
+      if (this.#takeNewestBackward()) return true
+    }
+    return false
+  }
+
+  /** Passes all versions of the current key, oldest first; true if the newest one seen is a value. */
+  #takeNewestBackward(): boolean {
+    const merged = this.#merged
+    let entry = merged.current
+    const { bytes: keyBytes, keyStart, keyEnd } = entry
+    let hasValue = false
+    let position = 0
+    let seen:
+      | { bytes: Bytes; valueStart: number; valueEnd: number; keyStart: number; keyEnd: number }
+      | undefined
+    while (merged.isValid) {
+      entry = merged.current
+      const length = entry.keyEnd - entry.keyStart
+      if (
+        length !== keyEnd - keyStart ||
+        !equalRange(entry.bytes, entry.keyStart, keyBytes, keyStart, length)
+      )
+        break
+      if (entry.position <= this.#position) {
+        const { bytes, valueStart, valueEnd } = entry
+        hasValue = entry.kind === KIND_PUT
+        position = entry.position
+        seen = { bytes, valueStart, valueEnd, keyStart: entry.keyStart, keyEnd: entry.keyEnd }
+      }
+      merged.prev()
+    }
+    if (!seen || !hasValue || this.#hider(keyBytes, keyStart, keyEnd, position)) {
+      this.#noteKey(keyBytes, keyStart, keyEnd)
+      return false
+    }
+    this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd)
+    return true
+  }
+
+  #give(bytes: Bytes, keyStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
+    this.bytes = bytes
+    this.keyStart = keyStart
+    this.keyEnd = keyEnd
+    this.valueStart = valueStart
+    this.valueEnd = valueEnd
+    this.#from = undefined
+    this.#isPlaced = true
+  }
+
+  /** The key was dealt with, though not given: a new start goes on after it. */
+  #noteKey(bytes: Bytes, keyStart: number, keyEnd: number): void {
+    this.bytes = bytes
+    this.keyStart = keyStart
+    this.keyEnd = keyEnd
+    this.#from = undefined
+  }
+
+  #placeForward(): void {
+    const { start } = this.#range
+    const from = this.#resumeKey()
+    let target = from ? (from.isInclusive ? from.key : successor(from.key)) : start
+    if (compareBytes(target, start) < 0) target = start
+    this.#merged.seekGE(target)
+  }
+
+  #placeBackward(): void {
+    const { end } = this.#range
+    const from = this.#resumeKey()
+    let target = from ? (from.isInclusive ? successor(from.key) : from.key) : end
+    if (end && target && compareBytes(target, end) > 0) target = end
+    if (target) this.#merged.seekLT(target)
+    else this.#merged.seekToLast()
+  }
+
+  #resumeKey(): { readonly key: Bytes; readonly isInclusive: boolean } | undefined {
+    if (this.#from) return this.#from
+    if (this.bytes === EMPTY_BYTES) return undefined
+    return { key: this.bytes.subarray(this.keyStart, this.keyEnd), isInclusive: false }
+  }
+
+  /** Past every version of the last key. */
+  #skipVersions(): void {
+    const merged = this.#merged
+    const { bytes, keyStart, keyEnd } = this
+    const length = keyEnd - keyStart
+    while (merged.isValid) {
+      const entry = merged.current
+      if (entry.keyEnd - entry.keyStart !== length) return
+      if (!equalRange(entry.bytes, entry.keyStart, bytes, keyStart, length)) return
+      merged.next()
+    }
+  }
+
+  #hider(bytes: Bytes, keyStart: number, keyEnd: number, position: Position): RangeTombstone | undefined {
+    for (const set of this.#tombstones) {
+      const tombstone = set.find(bytes, keyStart, keyEnd, this.#position)
+      if (tombstone && tombstone.position > position) return tombstone
+    }
+    return undefined
+  }
+}

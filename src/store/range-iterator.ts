@@ -1,0 +1,221 @@
+import { VarveError } from '../errors.js'
+import type { KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
+import type { TreeView } from '../tree/tree-view.js'
+import type { RangeIterator } from './contract.js'
+import { type CursorOptions, RangeCursor } from './range-cursor.js'
+import type { Store } from './store.js'
+
+/** Entries between two looks at the clock. */
+const CHECK_EVERY = 64
+/** How long an iterator may hold the thread before others get a turn. */
+const SLICE_MS = 4
+
+/** What of an entry an iterator gives. */
+export type Decode<T> = (cursor: RangeCursor) => T
+
+export interface IteratorSetup<T> {
+  readonly store: Store
+  readonly range: KeyRange
+  readonly isReverse: boolean
+  readonly limit: number
+  readonly position: Position
+  readonly decode: Decode<T>
+  encodeKey(key: unknown): Uint8Array
+}
+
+/**
+ * Walks a range, synchronously where blocks are in memory or quick to read; see `RangeIterator`. Pins what it reads
+ * until it is closed, which `for await` and `all` do by themselves.
+ */
+export class StoreRangeIterator<T> implements RangeIterator<T> {
+  readonly #setup: IteratorSetup<T>
+  readonly #context = new ReadContext(false)
+  #view: TreeView | undefined
+  #cursor: RangeCursor | undefined
+  #sought: Uint8Array | undefined
+  #isClosed = false
+  #isReleased = false
+  /** `for await` has no way to close an iterator that came to its end. */
+  #closesAtEnd = false
+  #sliceEndMs = 0
+  #count = 0
+  /** Calls are served one after another. */
+  #tail: Promise<unknown> | undefined
+
+  constructor(setup: IteratorSetup<T>) {
+    this.#setup = setup
+    this.#view = setup.store.tree.view.acquire()
+    setup.store.tree.pin(setup.position)
+  }
+
+  next(): Promise<IteratorResult<T>> {
+    if (this.#tail) return this.#queue(() => this.#next())
+    try {
+      // Without a single await where nothing has to be waited for.
+      if (this.#cursor && !this.#mustPause()) {
+        this.#throwIfUnusable()
+        const value = this.#advance()
+        if (value !== undefined) return Promise.resolve({ value: value.value, done: false })
+        if (this.#closesAtEnd) this.#release()
+        return Promise.resolve({ value: undefined, done: true })
+      }
+    } catch (error) {
+      if (!(error instanceof BlockNeeded)) {
+        this.#release()
+        return Promise.reject(error)
+      }
+    }
+    return this.#queue(() => this.#next())
+  }
+
+  nextv(size: number): Promise<T[]> {
+    if (!Number.isInteger(size) || size < 1) {
+      return Promise.reject(new VarveError('VARVE_INVALID_ARGUMENT', 'nextv takes a size of at least 1'))
+    }
+    return this.#queue(() => this.#take(size))
+  }
+
+  async all(): Promise<T[]> {
+    try {
+      return await this.#queue(() => this.#take(Number.POSITIVE_INFINITY))
+    } finally {
+      await this.close()
+    }
+  }
+
+  seek(key: unknown): void {
+    this.#throwIfUnusable()
+    const bytes = Buffer.from(this.#setup.encodeKey(key))
+    if (this.#cursor) this.#cursor.seek(bytes)
+    else this.#sought = bytes
+  }
+
+  async return(): Promise<IteratorResult<T>> {
+    await this.close()
+    return { value: undefined, done: true }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#tail?.catch(() => {})
+    this.#release()
+  }
+
+  [Symbol.asyncIterator](): this {
+    this.#closesAtEnd = true
+    return this
+  }
+
+  async #next(): Promise<IteratorResult<T>> {
+    const values = await this.#take(1)
+    return values.length === 0 ? { value: undefined, done: true } : { value: values[0]!, done: false }
+  }
+
+  async #take(size: number): Promise<T[]> {
+    const values: T[] = []
+    try {
+      const cursor = this.#cursor ?? (await this.#start())
+      while (values.length < size) {
+        this.#throwIfUnusable()
+        if (this.#mustPause()) await this.#pause()
+        try {
+          const value = cursor ? this.#advance() : undefined
+          if (value === undefined) {
+            if (this.#closesAtEnd) this.#release()
+            break
+          }
+          values.push(value.value)
+        } catch (error) {
+          if (!(error instanceof BlockNeeded)) throw error
+          await this.#context.load(error)
+        }
+      }
+      return values
+    } catch (error) {
+      this.#release()
+      throw error
+    }
+  }
+
+  /** Sorting what the memtables have not sorted yet may take a while: in steps, before the cursor is made. */
+  async #start(): Promise<RangeCursor | undefined> {
+    this.#throwIfUnusable()
+    const view = this.#view
+    if (!view) return undefined
+    for (const memtable of view.memtables) {
+      while (!memtable.sortSome()) if (this.#mustPause(true)) await this.#pause()
+    }
+    this.#throwIfUnusable()
+    this.#view = undefined
+    this.#cursor = new RangeCursor(view, this.#context, cursorOptions(this.#setup))
+    if (this.#sought) this.#cursor.seek(this.#sought)
+    return this.#cursor
+  }
+
+  #advance(): { value: T } | undefined {
+    if (!this.#cursor?.advance()) return undefined
+    this.#context.release()
+    return { value: this.#setup.decode(this.#cursor) }
+  }
+
+  #mustPause(isCoarse = false): boolean {
+    if (!isCoarse && ++this.#count % CHECK_EVERY !== 0) return false
+    const nowMs = this.#setup.store.env.clock.monotonicMs()
+    if (this.#sliceEndMs === 0) this.#sliceEndMs = nowMs + SLICE_MS
+    return nowMs >= this.#sliceEndMs
+  }
+
+  async #pause(): Promise<void> {
+    const { clock } = this.#setup.store.env
+    await clock.sleep(0)
+    this.#sliceEndMs = clock.monotonicMs() + SLICE_MS
+  }
+
+  #queue<R>(work: () => Promise<R>): Promise<R> {
+    const result = this.#tail ? this.#tail.then(work, work) : work()
+    const tail = result
+      .catch(() => {})
+      .then(() => {
+        if (this.#tail === tail) this.#tail = undefined
+      })
+    this.#tail = tail
+    return result
+  }
+
+  #throwIfUnusable(): void {
+    this.#setup.store.throwIfClosed()
+    if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the iterator is closed')
+  }
+
+  /** Nothing stays pinned. */
+  #release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#view?.release()
+    this.#view = undefined
+    this.#cursor?.close()
+    this.#setup.store.tree.unpin(this.#setup.position)
+  }
+}
+
+/** As `StoreRangeIterator`, without ever waiting: reads block the thread. Ends by itself or by `return`. */
+export function* iterateSync<T>(setup: IteratorSetup<T>): Generator<T> {
+  const { store, position, decode } = setup
+  store.tree.pin(position)
+  const cursor = new RangeCursor(store.tree.view.acquire(), BLOCKING, cursorOptions(setup))
+  try {
+    while (cursor.advance()) {
+      yield decode(cursor)
+      store.throwIfClosed()
+    }
+  } finally {
+    cursor.close()
+    store.tree.unpin(position)
+  }
+}
+
+function cursorOptions<T>({ range, isReverse, position, limit }: IteratorSetup<T>): CursorOptions {
+  return { range, isReverse, position, limit }
+}

@@ -1,0 +1,186 @@
+import { VarveError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
+import { Lookup } from '../tree/tree-view.js'
+import { asBuffer } from '../util/bytes.js'
+import { hashKey } from '../util/hash.js'
+import { checkKey } from './batch-encoder.js'
+import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
+import type { ReadOptions, Snapshot } from './contract.js'
+import { positionOf } from './snapshot.js'
+import type { Store } from './store.js'
+
+/** Reads of `getMany` between two looks at the clock, and how long it may hold the thread. */
+const CHECK_EVERY = 64
+const SLICE_MS = 4
+
+/** Point reads: from memory or a quick disk without waiting, else after the blocks were loaded. */
+export class PointReader<K, V> {
+  readonly #store: Store
+  readonly #keys: Codec<K>
+  readonly #values: Codec<V>
+  readonly #lookup = new Lookup()
+  readonly #quick = new ReadContext(false)
+  #scratch = Buffer.allocUnsafeSlow(1024)
+
+  constructor(store: Store, keys: Codec<K>, values: Codec<V>) {
+    this.#store = store
+    this.#keys = keys
+    this.#values = values
+  }
+
+  // Hot (bench/read.bench.js).
+  getSync(key: K, snapshot: Snapshot | undefined): V | undefined {
+    this.#store.throwIfClosed()
+    const found = this.#find(this.#keys.prepare(key), positionOf(this.#store, snapshot), BLOCKING)
+    return found ? this.#value() : undefined
+  }
+
+  // Hot (bench/read.bench.js).
+  /** @param decode reads what was found out of `lookup`. */
+  get<R>(key: K, snapshot: Snapshot | undefined, decode: (lookup: Lookup) => R): Promise<R | undefined> {
+    try {
+      this.#store.throwIfClosed()
+      const prepared = this.#keys.prepare(key)
+      const position = positionOf(this.#store, snapshot)
+      try {
+        return Promise.resolve(this.#find(prepared, position, this.#quick) ? decode(this.#lookup) : undefined)
+      } catch (error) {
+        if (!(error instanceof BlockNeeded)) throw error
+        const kept = typeof prepared === 'string' ? prepared : Buffer.from(prepared)
+        return this.#getSlow(kept, snapshot, decode, error)
+      }
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  readonly decodeValue = (lookup: Lookup): V =>
+    this.#values.decode(lookup.bytes as Buffer, lookup.valueStart, lookup.valueEnd)
+
+  async getMany(keys: readonly K[], snapshot: Snapshot | undefined): Promise<(V | undefined)[]> {
+    if (!Array.isArray(keys)) throw new VarveError('VARVE_INVALID_ARGUMENT', 'getMany takes an array of keys')
+    const store = this.#store
+    store.throwIfClosed()
+    // The same position for all of them, whatever is written while a block is waited for.
+    const position = positionOf(store, snapshot)
+    const prepared = this.#prepareAll(keys)
+    const values: (V | undefined)[] = new Array(keys.length)
+    const context = new ReadContext(false)
+    store.tree.pin(position)
+    try {
+      let endMs = store.env.clock.monotonicMs() + SLICE_MS
+      for (let i = 0; i < prepared.length; ) {
+        try {
+          values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
+          i++
+        } catch (error) {
+          if (!(error instanceof BlockNeeded)) throw error
+          await context.load(error)
+          store.throwIfClosed()
+          continue
+        }
+        if (i % CHECK_EVERY !== 0 || store.env.clock.monotonicMs() < endMs) continue
+        await store.env.clock.sleep(0)
+        store.throwIfClosed()
+        endMs = store.env.clock.monotonicMs() + SLICE_MS
+      }
+      return values
+    } finally {
+      store.tree.unpin(position)
+    }
+  }
+
+  /** The position of the key's current entry; null if there is none. Blocks the thread. */
+  currentPosition(key: K): Position | null {
+    const { position } = this.#store
+    return this.#find(this.#keys.prepare(key), position, BLOCKING) ? this.#lookup.position : null
+  }
+
+  /** Waits until the store has reached the position that a read asks for. */
+  async reach(options: ReadOptions): Promise<void> {
+    const { atLeast, timeoutMs } = options
+    checkReach(options)
+    if (atLeast === undefined || this.#store.position >= atLeast) return
+    await new Promise<void>((resolve, reject) => {
+      let cancelTimer: (() => void) | undefined
+      const stop = this.#store.onCommit(() => {
+        if (this.#store.position < atLeast && !this.#store.isClosed) return
+        stop()
+        cancelTimer?.()
+        resolve()
+      })
+      if (timeoutMs === undefined) return
+      cancelTimer = this.#store.env.clock.after(timeoutMs, () => {
+        stop()
+        reject(timeout(this.#store.position, atLeast))
+      })
+    })
+  }
+
+  reachNow(options: ReadOptions): void {
+    checkReach(options)
+    const { position } = this.#store
+    if (options.atLeast !== undefined && position < options.atLeast) throw timeout(position, options.atLeast)
+  }
+
+  async #getSlow<R>(
+    key: Prepared,
+    snapshot: Snapshot | undefined,
+    decode: (lookup: Lookup) => R,
+    needed: BlockNeeded,
+  ): Promise<R | undefined> {
+    const context = new ReadContext(false)
+    for (let next = needed; ; ) {
+      await context.load(next)
+      this.#store.throwIfClosed()
+      try {
+        const position = positionOf(this.#store, snapshot)
+        return this.#find(key, position, context) ? decode(this.#lookup) : undefined
+      } catch (error) {
+        if (!(error instanceof BlockNeeded)) throw error
+        next = error
+      }
+    }
+  }
+
+  #find(key: Prepared, position: Position, context: ReadContext): boolean {
+    checkKey(key)
+    const { view } = this.#store.tree
+    if (typeof key !== 'string') {
+      const bytes = asBuffer(key)
+      const hash = hashKey(bytes, 0, bytes.length)
+      return view.find(bytes, 0, bytes.length, hash, position, context, this.#lookup)
+    }
+    const sizeMax = sizeMaxOf(key)
+    if (sizeMax > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(sizeMax * 2)
+    const end = writePrepared(key, this.#scratch, 0)
+    return view.find(this.#scratch, 0, end, hashKey(this.#scratch, 0, end), position, context, this.#lookup)
+  }
+
+  #value(): V {
+    const { bytes, valueStart, valueEnd } = this.#lookup
+    return this.#values.decode(bytes as Buffer, valueStart, valueEnd)
+  }
+
+  /** Callers may change their arrays and buffers as soon as the call returned. */
+  #prepareAll(keys: readonly K[]): Prepared[] {
+    return keys.map((key) => {
+      const prepared = this.#keys.prepare(key)
+      return typeof prepared === 'string' ? prepared : Buffer.from(prepared)
+    })
+  }
+}
+
+function checkReach({ atLeast, timeoutMs }: ReadOptions): void {
+  const isPosition = atLeast === undefined || (Number.isSafeInteger(atLeast) && atLeast >= 0)
+  if (!isPosition) throw new VarveError('VARVE_INVALID_ARGUMENT', 'atLeast is a position')
+  const isTime = timeoutMs === undefined || (typeof timeoutMs === 'number' && timeoutMs >= 0)
+  if (!isTime) throw new VarveError('VARVE_INVALID_ARGUMENT', 'timeoutMs is a number of milliseconds')
+}
+
+function timeout(position: Position, atLeast: Position): VarveError {
+  return new VarveError('VARVE_TIMEOUT', `the store is at position ${position}, not yet at ${atLeast}`, {
+    position,
+  })
+}

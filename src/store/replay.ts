@@ -1,0 +1,117 @@
+import type { Env } from '../env/env.js'
+import { joinPath, logFileName } from '../env/file-names.js'
+import { readFully } from '../env/write-fully.js'
+import { corruption, ioError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import { LOG_HEADER_BYTES, logSeed, readLogHeader } from '../log/log-format.js'
+import { checkHeaderless, type LogScan, scanLog } from '../log/log-scan.js'
+import { Memtable } from '../memtable/memtable.js'
+
+export interface ReplayOptions {
+  readonly env: Env
+  readonly directory: string
+  readonly storeId: Uint8Array
+  /** Numbers of the log files that may hold changes that are not in segments, ascending. */
+  readonly logNumbers: readonly number[]
+  readonly flushedPosition: Position
+}
+
+interface ReadLog {
+  readonly number: number
+  readonly path: string
+  readonly memtable: Memtable
+  readonly scan: LogScan
+  readonly previousNumber: number
+  readonly previousBytes: number
+  readonly previousChain: number
+}
+
+/**
+ * Reads the log after the flushed position, one file and memtable at a time, and stops at its torn end. Changes
+ * nothing. The rules, L2 to L5 of `log-format.ts`: a torn tail in the last file is where a crash cut; in an older
+ * file later ones are not replayed, so that there is no hole, unless a later one proves that the older one was on
+ * disk: then it is damaged.
+ * @throws VarveError `VARVE_CORRUPTION`.
+ */
+export function* replayLogs(options: ReplayOptions): Generator<Memtable> {
+  let position = options.flushedPosition
+  let previous: ReadLog | undefined
+  for (const [i, number] of options.logNumbers.entries()) {
+    const isLast = i === options.logNumbers.length - 1
+    const log = readLog(options, number)
+    if (!log) {
+      // Its header never got to disk whole: nothing in it was promised, and nothing after it can be.
+      refuseIfProvenDurable(options, i + 1, joinPath(options.directory, logFileName(number)), 0)
+      return
+    }
+    if (previous && !follows(log, previous)) {
+      refuseIfProvenDurable(options, i, previous.path, previous.scan.endOffset)
+      return
+    }
+    if (log.memtable.basePosition !== position) {
+      throw corruption(log.path, 0, `it starts after position ${log.memtable.basePosition}, not ${position}`)
+    }
+    position = log.scan.lastPosition
+    yield log.memtable
+    if (log.scan.isTorn && !isLast) {
+      refuseIfProvenDurable(options, i + 1, log.path, log.scan.endOffset)
+      return
+    }
+    previous = log
+  }
+}
+
+function follows(log: ReadLog, previous: ReadLog): boolean {
+  // A file that a recovery started follows what that recovery had put into segments.
+  if (log.previousNumber === 0) return log.memtable.basePosition === previous.scan.lastPosition
+  return log.previousNumber === previous.number && log.previousChain === previous.scan.chain
+}
+
+function refuseIfProvenDurable(options: ReplayOptions, from: number, path: string, offset: number): void {
+  for (const number of options.logNumbers.slice(from)) {
+    const log = readLog(options, number)
+    if (log?.scan.provesOlderSynced) {
+      throw corruption(
+        path,
+        offset,
+        `the file ends here, but ${log.path} was written after all of it was on disk`,
+      )
+    }
+  }
+}
+
+function readLog(options: ReplayOptions, number: number): ReadLog | undefined {
+  const path = joinPath(options.directory, logFileName(number))
+  const bytes = readWhole(options.env, path)
+  const seed = logSeed(options.storeId, number)
+  const header = readLogHeader(bytes, path)
+  if (!header) {
+    checkHeaderless(bytes, seed, path)
+    return undefined
+  }
+  if (header.number !== number || !header.storeId.every((byte, i) => byte === options.storeId[i])) {
+    throw corruption(path, 0, 'a log file of another store, or under another name')
+  }
+  const memtable = new Memtable(bytes, number, header.basePosition)
+  const scan = scanLog(bytes, header, seed, path, (batch, position) => memtable.apply(batch, position))
+  const { previousNumber, previousBytes, previousChain } = header
+  return { number, path, memtable, scan, previousNumber, previousBytes, previousChain }
+}
+
+/** In shared memory: the flush of what is replayed runs on another thread. */
+function readWhole(env: Env, path: string): Buffer {
+  try {
+    const file = env.fs.open(path, 'read')
+    try {
+      const sizeBytes = file.sizeBytes()
+      const bytes = Buffer.from(new SharedArrayBuffer(Math.max(sizeBytes, LOG_HEADER_BYTES)))
+      const used = bytes.subarray(0, sizeBytes)
+      readFully(file, used, 0)
+      return used
+    } finally {
+      file.close()
+    }
+  } catch (error) {
+    throw ioError(error, 'reading', path)
+  }
+}

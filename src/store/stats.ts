@@ -1,0 +1,48 @@
+import type { Stats } from './contract.js'
+import type { Store } from './store.js'
+
+/** What the store is doing and what it takes; cheap enough to be asked every second. */
+export function storeStats(store: Store): Stats {
+  const { tree, archive, stall, scheduler } = store
+  const { version } = tree
+  const levels = version.levels.map((metas, level) => ({
+    level,
+    segments: metas.length,
+    bytes: version.bytesOf(level),
+    entries: metas.reduce((sum, meta) => sum + meta.entryCount, 0),
+  }))
+  const segmentBytes = levels.reduce((sum, level) => sum + level.bytes, 0)
+  const deepestBytes = levels.reduce((deepest, level) => (level.bytes > 0 ? level.bytes : deepest), 0)
+  const logBytes = archive.bytes + store.activeLogBytes
+  const memtables = [tree.active, ...tree.waiting]
+  const memtableEntries = memtables.reduce((sum, memtable) => sum + memtable.count, 0)
+  const { flushedBytes, compactedBytes } = version
+  const [oldestPosition] = tree.pinnedPositions()
+  const cacheBytes = tree.cache.weight
+  const tableBytes = tree.segments.tableBytes
+  return {
+    position: store.position,
+    durablePosition: store.durablePosition,
+    flushedPosition: version.flushedPosition,
+    oldestPosition: store.oldestPosition,
+    levels,
+    diskBytes: segmentBytes + logBytes,
+    segmentBytes,
+    logBytes,
+    entries: levels.reduce((sum, level) => sum + level.entries, memtableEntries),
+    writeAmplification: flushedBytes === 0 ? 0 : (flushedBytes + compactedBytes) / flushedBytes,
+    spaceAmplification: deepestBytes === 0 ? 0 : segmentBytes / deepestBytes,
+    memory: {
+      budgetBytes: store.options.memory,
+      usedBytes: tree.memtableBytes + cacheBytes + tableBytes,
+      memtableBytes: tree.memtableBytes,
+      cacheBytes,
+      tableBytes,
+    },
+    cache: { ...tree.blockReads, entries: tree.cache.count },
+    stall: { count: stall.count, totalMs: stall.totalMs, active: stall.isActive },
+    snapshots: { count: tree.pinCount, oldestPosition },
+    jobs: { ...scheduler.counts },
+    health: store.failure,
+  }
+}

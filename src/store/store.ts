@@ -1,0 +1,330 @@
+import type { Env, FileLock } from '../env/env.js'
+import { joinPath, LOCK_NAME, logFileName } from '../env/file-names.js'
+import { corruption, ioError, VarveError } from '../errors.js'
+import type { KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, STORE_ID_BYTES } from '../log/log-format.js'
+import { LogMemoryPool } from '../log/log-memory.js'
+import { LogWriter } from '../log/log-writer.js'
+import { Memtable } from '../memtable/memtable.js'
+import { Scheduler } from '../tree/scheduler.js'
+import { Tree } from '../tree/tree.js'
+import { Version } from '../version/version.js'
+import { readManifest, VersionSet } from '../version/version-set.js'
+import { CommitPipeline } from './commit-pipeline.js'
+import { type DirectoryListing, listDirectory, prepareDirectory } from './directory.js'
+import { Events } from './events.js'
+import { LogArchive } from './log-archive.js'
+import type { StoreOptions } from './options.js'
+import { replayLogs } from './replay.js'
+import { StallClock } from './stall-clock.js'
+
+/** More log than this is flushed by `close`, so that the next open has little to replay. */
+const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
+/** Log memory kept for the next memtable, so that a load does not allocate and fault in new memory all the time. */
+const SPARE_LOG_MEMORY = 1
+
+/**
+ * One open store: lock, log, tree and pipeline put together. Bytes in, bytes out: encodings, ranges and iterators
+ * are above. In what order things become durable when it opens, flushes and closes is decided here.
+ */
+export class Store {
+  readonly env: Env
+  readonly directory: string
+  readonly options: StoreOptions
+  readonly events = new Events()
+  readonly stall: StallClock
+  readonly archive: LogArchive
+  readonly tree: Tree
+  readonly scheduler: Scheduler
+  readonly #lock: FileLock | undefined
+  readonly #log: LogWriter
+  readonly #pool: LogMemoryPool
+  #pipeline: CommitPipeline | undefined
+  #isClosed = false
+  #closing: Promise<void> | undefined
+  readonly #commitListeners = new Set<() => void>()
+
+  private constructor(parts: {
+    readonly directory: string
+    readonly options: StoreOptions
+    readonly lock: FileLock | undefined
+    readonly storeId: Buffer
+    readonly tree: Tree
+    readonly pool: LogMemoryPool
+  }) {
+    this.options = parts.options
+    this.env = parts.options.env
+    this.directory = parts.directory
+    this.#lock = parts.lock
+    this.tree = parts.tree
+    this.#pool = parts.pool
+    this.#log = new LogWriter(this.env, this.directory, parts.storeId)
+    this.archive = new LogArchive(this.env, this.directory, this.options.log)
+    this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
+    this.scheduler = new Scheduler(this.tree, {
+      onFlushed: (memtable) => this.#onFlushed(memtable),
+      onFailure: (error) => this.#onBackgroundFailure(error),
+      emit: (event) => this.events.emit(event),
+    })
+  }
+
+  /** Opens, recovers and, unless `readOnly`, locks the store at an absolute path. */
+  static async open(path: string, options: StoreOptions): Promise<Store> {
+    const { env, readOnly } = options
+    const directory = prepareDirectory(env, path, options)
+    const lock = readOnly ? undefined : env.fs.lock(joinPath(directory, LOCK_NAME))
+    try {
+      return await Store.#openLocked(directory, options, lock)
+    } catch (error) {
+      lock?.release()
+      throw ioError(error, 'opening', directory)
+    }
+  }
+
+  static async #openLocked(
+    directory: string,
+    options: StoreOptions,
+    lock: FileLock | undefined,
+  ): Promise<Store> {
+    const { env } = options
+    const manifest = readManifest(env, directory)
+    const storeId = manifest?.storeId ?? newStoreId(env)
+    const version = manifest?.version ?? Version.EMPTY
+    const listing = listDirectory(env, directory)
+    const { flushedPosition } = version
+    const logNumbers = logsFrom(listing, version.logNumber)
+    const recovered = [...replayLogs({ env, directory, storeId, logNumbers, flushedPosition })]
+    const position = recovered[recovered.length - 1]?.lastPosition ?? flushedPosition
+    if (position < version.durablePosition) {
+      const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`
+      throw corruption(joinPath(directory, logFileName(logNumbers[0] ?? version.logNumber)), 0, what)
+    }
+    const versions = new VersionSet(env, directory, storeId, version, listing.firstFreeNumber)
+    const pool = new LogMemoryPool(options.memtableBytes, options.reusesLogMemory ? SPARE_LOG_MEMORY : 0)
+    const onMemtableUnused = (memtable: Memtable) => pool.give(memtable.bytes as Buffer)
+    const setup = { env, directory, options, versions, onMemtableUnused }
+    const tree = await Tree.open(setup, new Memtable(Buffer.alloc(0), 0, flushedPosition))
+    const store = new Store({ directory, options, lock, storeId, tree, pool })
+    try {
+      for (const [i, memtable] of recovered.entries()) {
+        if (i === 0) tree.replaceEmptyActive(memtable)
+        else tree.rotate(memtable)
+      }
+      if (!options.readOnly) await store.#startWriting(recovered.length > 0, position, listing)
+    } catch (error) {
+      await store.scheduler.stop()
+      tree.close()
+      throw error
+    }
+    return store
+  }
+
+  get position(): Position {
+    return this.#pipeline?.position ?? this.tree.active.lastPosition
+  }
+
+  get durablePosition(): Position {
+    return this.#pipeline?.durablePosition ?? this.tree.active.lastPosition
+  }
+
+  /** The oldest change that is still in the log files; one above `position` if none is. */
+  get oldestPosition(): Position {
+    return (this.archive.basePosition ?? this.tree.active.basePosition) + 1
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get failure(): VarveError | undefined {
+    return this.#pipeline?.failure
+  }
+
+  /** @throws VarveError `VARVE_READ_ONLY`. */
+  get pipeline(): CommitPipeline {
+    if (!this.#pipeline) throw new VarveError('VARVE_READ_ONLY', 'the store was opened to be read only')
+    return this.#pipeline
+  }
+
+  /** Bytes of the current log file. */
+  get activeLogBytes(): number {
+    return this.#pipeline ? this.#log.current.sealedTo : this.tree.active.endOffset
+  }
+
+  throwIfClosed(): void {
+    if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the store is closed')
+  }
+
+  /** Calls back after every commit, and when the store closes or fails; returns what ends that. */
+  onCommit(listener: () => void): () => void {
+    this.#commitListeners.add(listener)
+    return () => this.#commitListeners.delete(listener)
+  }
+
+  /** Everything committed so far is in segments afterwards. */
+  async flush(): Promise<void> {
+    this.pipeline.commitNow()
+    if (!this.tree.active.isEmpty) this.#rotate(0)
+    await this.scheduler.flushed()
+    this.#throwIfFailed()
+  }
+
+  async compact(range: KeyRange): Promise<void> {
+    await this.flush()
+    await this.scheduler.compact(range)
+    this.throwIfClosed()
+    this.#throwIfFailed()
+  }
+
+  /**
+   * Waits for what is in flight and makes everything durable. Idempotent.
+   * @throws VarveError what stopped writes earlier, or stopped this; the store is closed all the same.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const pipeline = this.#pipeline
+    await pipeline?.close()
+    this.#isClosed = true
+    this.#notifyCommit()
+    try {
+      if (pipeline && !pipeline.failure) await this.#finishLog()
+    } catch (error) {
+      pipeline?.fail(error)
+    }
+    await this.scheduler.stop()
+    if (pipeline) this.#log.close()
+    await this.tree.versions.close()
+    this.tree.close()
+    this.#lock?.release()
+    this.events.emit({ type: 'store.closed' })
+    if (pipeline?.failure) throw pipeline.failure
+  }
+
+  /** Leaves at most a short log, closed by an end frame, and a manifest that knows how far it goes. */
+  async #finishLog(): Promise<void> {
+    const unflushed = [this.tree.active, ...this.tree.waiting]
+    const logBytes = unflushed.reduce((sum, memtable) => sum + memtable.endOffset, 0)
+    if (logBytes >= CLOSE_REPLAY_BYTES) {
+      if (!this.tree.active.isEmpty) this.#rotate(0)
+      await this.scheduler.flushed()
+      this.#throwIfFailed()
+    }
+    this.#log.sync()
+    this.#log.writeEnd()
+    this.#log.sync()
+    await this.tree.versions.commit({ durablePosition: this.position })
+  }
+
+  /** What the logs held goes into segments, then a new log starts: an old one is never appended to. */
+  async #startWriting(hasRecovered: boolean, position: Position, listing: DirectoryListing): Promise<void> {
+    const { versions } = this.tree
+    versions.rotate()
+    if (hasRecovered) {
+      this.tree.rotate(new Memtable(Buffer.alloc(0), 0, position))
+      let failure: unknown
+      this.#onRecoveryFailure = (error) => {
+        failure = error
+      }
+      await this.scheduler.flushed()
+      this.#onRecoveryFailure = undefined
+      if (failure !== undefined) throw failure
+    }
+    const number = versions.takeFileNumbers(1)
+    // The manifest lets go of the old logs before the new one exists: no later recovery mixes them.
+    await versions.commit({ logNumber: number, durablePosition: position })
+    const memory = this.#pool.take(0)
+    this.#log.start(number, memory, position)
+    this.tree.replaceEmptyActive(new Memtable(memory, number, position))
+    this.#pipeline = this.#makePipeline(position)
+    this.#removeObsolete(listing, number, position)
+    this.scheduler.wake()
+  }
+
+  #onRecoveryFailure: ((error: unknown) => void) | undefined
+
+  #makePipeline(position: Position): CommitPipeline {
+    const hooks = {
+      active: () => this.tree.active,
+      rotate: (bodyBytes: number) => this.#rotate(bodyBytes),
+      writeRate: () => this.tree.writeRate,
+      onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
+      onCommitted: () => this.#notifyCommit(),
+      onFailure: (error: VarveError) => {
+        this.tree.segments.keepFiles()
+        this.archive.keepFiles()
+        this.#notifyCommit()
+        this.events.emit({ type: 'store.failed', error })
+      },
+    }
+    return new CommitPipeline(this.env, this.#log, hooks, this.options.durability, position)
+  }
+
+  /** The active memtable and its log file are complete; the next ones start where they end. */
+  #rotate(bodyBytes: number): void {
+    const { active } = this.tree
+    const number = this.tree.versions.takeFileNumbers(1)
+    const memory = this.#pool.take(Math.max(bodyBytes, LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES))
+    const sizeBytes = this.#log.current.sealedTo
+    this.#log.write()
+    this.#log.start(number, memory, active.lastPosition)
+    this.tree.rotate(new Memtable(memory, number, active.lastPosition))
+    const { logNumber, basePosition, lastPosition } = active
+    const closedMs = this.env.clock.wallMs()
+    this.archive.add({ number: logNumber, basePosition, lastPosition, sizeBytes, closedMs })
+    this.events.emit({ type: 'log.rotated', logNumber: number })
+    this.scheduler.wake()
+  }
+
+  #onFlushed(memtable: Memtable): void {
+    if (!this.#pipeline) return
+    this.#pipeline.noteFlushed(memtable.lastPosition)
+    this.#log.forgetUpTo(memtable.logNumber)
+    this.archive.trim(memtable.lastPosition)
+  }
+
+  #onBackgroundFailure(error: unknown): void {
+    if (this.#onRecoveryFailure) this.#onRecoveryFailure(error)
+    else this.#pipeline?.fail(error)
+  }
+
+  /** What a crash left behind, and log files beyond their retention. Only names that are ours. */
+  #removeObsolete(listing: DirectoryListing, logNumber: number, position: Position): void {
+    const { versions, version } = this.tree
+    const live = new Set([...version.segments()].map((meta) => meta.number))
+    for (const { kind, number, name } of listing.files) {
+      const isOrphan =
+        kind === 'temporary' ||
+        (kind === 'segment' && !live.has(number)) ||
+        (kind === 'manifest' && number !== versions.manifestNumber)
+      if (isOrphan) this.env.fs.remove(joinPath(this.directory, name))
+    }
+    const retained = logsFrom(listing, 0).filter((number) => number < logNumber)
+    this.archive.load(retained, position)
+    this.archive.trim(position)
+  }
+
+  #notifyCommit(): void {
+    if (this.#commitListeners.size === 0) return
+    for (const listener of [...this.#commitListeners]) listener()
+  }
+
+  #throwIfFailed(): void {
+    if (this.failure) throw this.failure
+  }
+}
+
+function logsFrom(listing: DirectoryListing, logNumber: number): number[] {
+  const logs = listing.files.filter(({ kind, number }) => kind === 'log' && number >= logNumber)
+  return logs.map(({ number }) => number).sort((a, b) => a - b)
+}
+
+function newStoreId(env: Env): Buffer {
+  const storeId = Buffer.alloc(STORE_ID_BYTES)
+  env.random.fill(storeId)
+  return storeId
+}

@@ -1,0 +1,323 @@
+import { type CompactionInput, type CompactionTask, inputSegments } from '../compaction/compaction-task.js'
+import { JobRunner } from '../compaction/job-runner.js'
+import { pickLeveled } from '../compaction/leveled-picker.js'
+import type { OutputOptions, SegmentsWritten } from '../compaction/segment-job.js'
+import { pickTiered } from '../compaction/tiered-picker.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { type KeyRange, rangesOverlap, spanOf } from '../key/key-range.js'
+import type { Memtable } from '../memtable/memtable.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import { asBuffer, compareBytes } from '../util/bytes.js'
+import { LEVEL_COUNT } from '../version/version.js'
+import type { Tree } from './tree.js'
+import type { TreeEvent } from './tree-events.js'
+
+const FLUSH_LANE = 0
+const MERGE_LANE = 1
+
+export interface SchedulerHooks {
+  /** A memtable is in segments, durably. */
+  onFlushed(memtable: Memtable): void
+  /** Background work failed for good: no write may be taken any more. */
+  onFailure(error: unknown): void
+  emit(event: TreeEvent): void
+}
+
+/** Runs flushes and compactions one after another, each kind on its own, whenever there is something to do. */
+export class Scheduler {
+  readonly runner: JobRunner
+  readonly #tree: Tree
+  readonly #hooks: SchedulerHooks
+  #flushing: Promise<void> | undefined
+  #compacting: Promise<void> | undefined
+  /** Manual compactions that wait for the running one. */
+  #isManual = false
+  #isStopped = false
+  #mergeNumbers: { readonly first: number; readonly count: number } | undefined
+  readonly counts = { flushes: 0, compactions: 0, moves: 0 }
+
+  constructor(tree: Tree, hooks: SchedulerHooks) {
+    this.#tree = tree
+    this.#hooks = hooks
+    this.runner = new JobRunner(tree.env, tree.options.workers)
+  }
+
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  /** Something changed: look whether there is work. */
+  wake(): void {
+    if (this.#isStopped) return
+    if (!this.#flushing && this.#tree.waiting.length > 0) {
+      this.#flushing = this.#guard(this.#flushAll()).finally(() => {
+        this.#flushing = undefined
+        this.wake()
+      })
+    }
+    if (!this.#compacting && !this.#isManual && this.#pick()) {
+      this.#compacting = this.#guard(this.#compactAll()).finally(() => {
+        this.#compacting = undefined
+        this.wake()
+      })
+    }
+  }
+
+  /** Until no memtable waits. */
+  async flushed(): Promise<void> {
+    this.wake()
+    while (this.#flushing && !this.#isStopped) await this.#flushing
+  }
+
+  /** Until nothing is left to merge by itself. */
+  async settled(): Promise<void> {
+    this.wake()
+    while ((this.#flushing || this.#compacting) && !this.#isStopped)
+      await (this.#flushing ?? this.#compacting)
+  }
+
+  /** Merges everything that overlaps the range into the deepest level that holds any of it. */
+  async compact(range: KeyRange): Promise<void> {
+    while (this.#isManual || this.#compacting) {
+      await (this.#compacting ?? this.#tree.env.clock.sleep(1))
+      if (this.#isStopped) return
+    }
+    this.#isManual = true
+    try {
+      const task = wholeRangeTask(this.#tree, range)
+      if (task) await this.#run(task)
+    } finally {
+      this.#isManual = false
+      this.wake()
+    }
+  }
+
+  /** No job starts any more; the running flush is waited for, a running merge is given up. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    await this.#flushing
+    await this.runner.close()
+    await this.#compacting
+    this.#removeAbandoned()
+  }
+
+  async #guard(work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      if (this.#isStopped) return
+      this.#isStopped = true
+      this.#tree.segments.keepFiles()
+      this.#hooks.onFailure(error)
+    }
+  }
+
+  async #flushAll(): Promise<void> {
+    for (
+      let memtable = this.#tree.waiting[0];
+      memtable && !this.#isStopped;
+      memtable = this.#tree.waiting[0]
+    ) {
+      await this.#flush(memtable)
+    }
+  }
+
+  async #flush(memtable: Memtable): Promise<void> {
+    const { clock } = this.#tree.env
+    const startMs = clock.monotonicMs()
+    const { logNumber } = memtable
+    this.#hooks.emit({ type: 'flush.began', logNumber })
+    const segments = memtable.isEmpty ? [] : await this.#writeMemtable(memtable)
+    const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
+    const added = segments.map((meta) => ({ level: 0, meta }))
+    const flushedPosition = memtable.lastPosition
+    await this.#tree.install(
+      { added, flushedPosition, logNumber: logNumber + 1, flushedBytes: sizeBytes },
+      memtable,
+    )
+    this.counts.flushes++
+    this.#hooks.onFlushed(memtable)
+    const numbers = segments.map((meta) => meta.number)
+    const durationMs = clock.monotonicMs() - startMs
+    this.#hooks.emit({ type: 'flush.ended', logNumber, segments: numbers, sizeBytes, durationMs })
+    this.wake()
+  }
+
+  async #writeMemtable(memtable: Memtable): Promise<SegmentMeta[]> {
+    const tree = this.#tree
+    const olderRanges = coalesce([...tree.version.segments()].map((meta) => meta.range))
+    const result = await this.runner.run(
+      () => ({
+        kind: 'flush',
+        // One segment whatever its size: level 0 is counted in segments.
+        ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges),
+        memory: memtable.bytes.buffer as unknown as SharedArrayBuffer,
+        logBytes: memtable.endOffset,
+        basePosition: memtable.basePosition,
+      }),
+      FLUSH_LANE,
+    )
+    return withBuffers(result as SegmentsWritten)
+  }
+
+  #pick(): CompactionTask | undefined {
+    const { options, version, active } = this.#tree
+    const [floor] = this.#tree.pinnedPositions()
+    const pickerOptions = {
+      l0SegmentsMax: options.l0SegmentsMax,
+      levelBaseBytes: options.memtableBytes * options.l0SegmentsMax,
+      levelRatio: options.levelRatio,
+      snapshotFloor: floor ?? active.lastPosition,
+    }
+    const pick = options.compaction === 'tiered' ? pickTiered : pickLeveled
+    return pick(version, pickerOptions, new Set())
+  }
+
+  async #compactAll(): Promise<void> {
+    for (let task = this.#pick(); task && !this.#isStopped && !this.#isManual; task = this.#pick()) {
+      await this.#run(task)
+    }
+  }
+
+  async #run(task: CompactionTask): Promise<void> {
+    if (task.kind === 'move') {
+      const { segment, fromLevel, outputLevel } = task
+      await this.#tree.install({ removed: [segment.number], added: [{ level: outputLevel, meta: segment }] })
+      this.counts.moves++
+      this.#hooks.emit({ type: 'segment.moved', segment: segment.number, fromLevel, outputLevel })
+      return
+    }
+    await this.#merge(task.inputs, task.outputLevel, inputSegments(task))
+  }
+
+  async #merge(
+    inputs: readonly CompactionInput[],
+    outputLevel: number,
+    segments: readonly SegmentMeta[],
+  ): Promise<void> {
+    const tree = this.#tree
+    const startMs = tree.env.clock.monotonicMs()
+    const numbers = segments.map((meta) => meta.number)
+    this.#hooks.emit({ type: 'compaction.began', inputs: numbers, outputLevel })
+    const runs = inputs.flatMap(({ level, segments: metas }) =>
+      level === 0 ? metas.map((meta) => [meta]) : [metas],
+    )
+    const { segmentBytes } = tree.options
+    const totalBytes = segments.reduce(
+      (sum, meta) => sum + meta.keyBytes + meta.valueBytes + meta.sizeBytes,
+      0,
+    )
+    const fileCount = Math.ceil(totalBytes / segmentBytes) + 1
+    const olderRanges = olderThan(
+      tree,
+      outputLevel,
+      new Set(numbers),
+      spanOf(segments.map((meta) => meta.range)),
+    )
+    const result = (await this.runner.run(
+      () => ({ kind: 'merge', ...this.#output(fileCount, segmentBytes, olderRanges), runs }),
+      MERGE_LANE,
+    )) as SegmentsWritten
+    const outputs = withBuffers(result)
+    const sizeBytes = outputs.reduce((sum, meta) => sum + meta.sizeBytes, 0)
+    const added = outputs.map((meta) => ({ level: outputLevel, meta }))
+    await tree.install({ removed: numbers, added, compactedBytes: sizeBytes })
+    this.#mergeNumbers = undefined
+    this.counts.compactions++
+    this.#hooks.emit({
+      type: 'compaction.ended',
+      inputs: numbers,
+      outputs: outputs.map((meta) => meta.number),
+      outputLevel,
+      sizeBytes,
+      entriesDropped: result.entriesDropped,
+      durationMs: tree.env.clock.monotonicMs() - startMs,
+    })
+  }
+
+  #output(
+    fileNumberCount: number,
+    segmentBytes: number,
+    olderRanges: readonly KeyRange[],
+  ): Omit<OutputOptions, 'kind'> {
+    const { directory, options, versions } = this.#tree
+    const firstFileNumber = versions.takeFileNumbers(fileNumberCount)
+    if (fileNumberCount > 1) this.#mergeNumbers = { first: firstFileNumber, count: fileNumberCount }
+    const { blockBytes, isCompressed } = options
+    const snapshots = this.#tree.pinnedPositions()
+    return {
+      directory,
+      firstFileNumber,
+      fileNumberCount,
+      segmentBytes,
+      blockBytes,
+      isCompressed,
+      snapshots,
+      olderRanges,
+    }
+  }
+
+  /** A thread that was ended in the middle of a merge leaves files that no version names. */
+  #removeAbandoned(): void {
+    if (!this.#mergeNumbers) return
+    const { fs } = this.#tree.env
+    const known = new Set([...this.#tree.version.segments()].map((meta) => meta.number))
+    const { first, count } = this.#mergeNumbers
+    for (let number = first; number < first + count; number++) {
+      const path = joinPath(this.#tree.directory, segmentFileName(number))
+      if (!known.has(number) && fs.stat(path)) fs.remove(path)
+    }
+  }
+}
+
+/** Data that is older than a merge into `outputLevel` and not part of it. */
+function olderThan(
+  tree: Tree,
+  outputLevel: number,
+  inputs: ReadonlySet<number>,
+  span: KeyRange | undefined,
+): KeyRange[] {
+  if (!span) return []
+  const deeper = tree.version.levels.slice(outputLevel + 1).flat()
+  const older = deeper.filter((meta) => !inputs.has(meta.number) && rangesOverlap(meta.range, span))
+  return coalesce(older.map((meta) => meta.range))
+}
+
+/** The same keys as sorted ranges that don't overlap. */
+function coalesce(ranges: readonly KeyRange[]): KeyRange[] {
+  const sorted = [...ranges].sort((a, b) => compareBytes(a.start, b.start))
+  const result: KeyRange[] = []
+  for (const range of sorted) {
+    const last = result[result.length - 1]
+    if (last && rangesOverlap(last, range)) result[result.length - 1] = spanOf([last, range])!
+    else result.push(range)
+  }
+  return result
+}
+
+/** Everything that overlaps the range in any level, and whatever overlaps that in turn. */
+function wholeRangeTask(tree: Tree, range: KeyRange): CompactionTask | undefined {
+  const { levels } = tree.version
+  let span: KeyRange | undefined = range
+  let chosen: SegmentMeta[][] = []
+  for (let count = -1; span && chosen.flat().length !== count; ) {
+    count = chosen.flat().length
+    const within: KeyRange = span
+    chosen = levels.map((metas) => metas.filter((meta) => rangesOverlap(meta.range, within)))
+    span = spanOf(chosen.flat().map((meta) => meta.range))
+  }
+  const inputs = chosen
+    .map((segments, level) => ({ level, segments }))
+    .filter(({ segments }) => segments.length > 0)
+  if (inputs.length === 0) return undefined
+  const outputLevel = Math.min(LEVEL_COUNT - 1, Math.max(1, inputs[inputs.length - 1]!.level))
+  return { kind: 'merge', inputs, outputLevel }
+}
+
+/** What crossed threads came back as plain arrays; the engine's bytes are Buffers. */
+function withBuffers(result: SegmentsWritten): SegmentMeta[] {
+  return result.segments.map((meta) => {
+    const { start, end } = meta.range
+    return { ...meta, range: { start: asBuffer(start), end: end && asBuffer(end) } }
+  })
+}

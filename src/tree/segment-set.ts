@@ -1,0 +1,92 @@
+import type { Env } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
+
+interface OpenSegment {
+  readonly reader: SegmentReader
+  uses: number
+  isObsolete: boolean
+}
+
+/** How long opening many segments may hold the thread before others get a turn. */
+const SLICE_MS = 3
+
+/**
+ * The open segments and who uses them. A segment that left the version is closed and removed once no view uses it:
+ * the caller marks it obsolete only after the edit that removed it is durable.
+ */
+export class SegmentSet {
+  readonly #env: Env
+  readonly #host: SegmentHost
+  readonly #open = new Map<number, OpenSegment>()
+  #tableBytes = 0
+  #isKeepingFiles = false
+
+  constructor(env: Env, host: SegmentHost) {
+    this.#env = env
+    this.#host = host
+  }
+
+  /** Bytes of indexes and filters in memory. */
+  get tableBytes(): number {
+    return this.#tableBytes
+  }
+
+  /** Opens, and so checks, segments that are about to be installed; gives the event loop turns. */
+  async openAll(metas: Iterable<SegmentMeta>): Promise<void> {
+    let endMs = this.#env.clock.monotonicMs() + SLICE_MS
+    for (const meta of metas) {
+      if (this.#open.has(meta.number)) continue
+      const reader = new SegmentReader(this.#host, meta)
+      this.#open.set(meta.number, { reader, uses: 0, isObsolete: false })
+      this.#tableBytes += reader.tableBytes
+      if (this.#env.clock.monotonicMs() < endMs) continue
+      await this.#env.clock.sleep(0)
+      endMs = this.#env.clock.monotonicMs() + SLICE_MS
+    }
+  }
+
+  retain(number: number): SegmentReader {
+    const segment = this.#open.get(number)!
+    segment.uses++
+    return segment.reader
+  }
+
+  release(number: number): void {
+    const segment = this.#open.get(number)!
+    segment.uses--
+    this.#collect(number, segment)
+  }
+
+  /** The segment is in no version any more, for good. */
+  markObsolete(number: number): void {
+    const segment = this.#open.get(number)
+    if (!segment) return
+    segment.isObsolete = true
+    this.#collect(number, segment)
+  }
+
+  /** After a failure nothing is removed: what the manifest on disk says is unknown. */
+  keepFiles(): void {
+    this.#isKeepingFiles = true
+  }
+
+  closeAll(): void {
+    for (const { reader } of this.#open.values()) reader.close()
+    this.#open.clear()
+  }
+
+  #collect(number: number, segment: OpenSegment): void {
+    if (segment.uses > 0 || !segment.isObsolete) return
+    segment.reader.close()
+    this.#open.delete(number)
+    this.#tableBytes -= segment.reader.tableBytes
+    if (this.#isKeepingFiles) return
+    try {
+      this.#env.fs.remove(joinPath(this.#host.directory, segmentFileName(number)))
+    } catch {
+      // What could not be removed is an orphan that the next open removes.
+    }
+  }
+}

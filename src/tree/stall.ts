@@ -1,0 +1,33 @@
+/** What the tree still owes, as the stall rule sees it. */
+export interface Debt {
+  /** Memtables that wait to be flushed. */
+  readonly waitingMemtables: number
+  readonly l0Segments: number
+}
+
+export interface StallOptions {
+  readonly l0SegmentsMax: number
+}
+
+/** Writes run free up to so many waiting memtables. */
+const FREE_MEMTABLES = 1
+/** At so many they are slowest. */
+const WAITING_MEMTABLES_MAX = 4
+/** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
+const L0_SLOWDOWN = 3
+const L0_SLOWEST = 9
+/** Bytes a millisecond at the first sign of debt and at the worst: 200 MB/s and 1 MB/s. */
+const FASTEST_BYTES_PER_MS = 200_000
+const SLOWEST_BYTES_PER_MS = 1_000
+
+/**
+ * At how many bytes a millisecond writes may go on; undefined: as fast as they come. Falls steadily with the
+ * debt, so that writers are slowed long before memory or level 0 is out of hand, and never stopped.
+ */
+export function writeRate(debt: Debt, options: StallOptions): number | undefined {
+  const memtables = (debt.waitingMemtables - FREE_MEMTABLES) / (WAITING_MEMTABLES_MAX - FREE_MEMTABLES)
+  const l0 = (debt.l0Segments / options.l0SegmentsMax - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
+  const severity = Math.min(1, Math.max(memtables, l0))
+  if (severity <= 0) return undefined
+  return FASTEST_BYTES_PER_MS * (SLOWEST_BYTES_PER_MS / FASTEST_BYTES_PER_MS) ** severity
+}

@@ -1,0 +1,202 @@
+import type { EntryIterator } from '../iterator/entry-iterator.js'
+import { KIND_PUT, OP_HEADER_BYTES, opKeyLength, opValueLength } from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import type { RangeTombstones } from '../key/range-tombstones.js'
+import type { Memtable } from '../memtable/memtable.js'
+import { RunIterator } from '../memtable/run-iterator.js'
+import { EntryFields } from '../segment/block.js'
+import { LevelIterator } from '../segment/level-iterator.js'
+import type { ReadContext } from '../segment/read-context.js'
+import { SegmentIterator } from '../segment/segment-iterator.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { SegmentReader } from '../segment/segment-reader.js'
+import { type Bytes, compareRanges, EMPTY_BYTES } from '../util/bytes.js'
+import type { Version } from '../version/version.js'
+import type { SegmentSet } from './segment-set.js'
+
+/** Where a lookup ended; filled anew each time, so that the hot path makes no garbage. */
+export class Lookup {
+  /** Borrowed: holds the value. */
+  bytes: Bytes = EMPTY_BYTES
+  valueStart = 0
+  valueEnd = 0
+  position: Position = 0
+}
+
+interface LevelView {
+  readonly metas: readonly SegmentMeta[]
+  readonly readers: readonly SegmentReader[]
+}
+
+/**
+ * The whole tree at one moment: memtables and segments, pinned until the last user releases it. The active
+ * memtable goes on growing under it; a position tells what a reader may see.
+ */
+export class TreeView {
+  /** Newest first. */
+  readonly memtables: readonly Memtable[]
+  readonly version: Version
+  readonly #l0: readonly SegmentReader[]
+  readonly #levels: readonly LevelView[]
+  readonly #segments: SegmentSet
+  readonly #onUnused: (view: TreeView) => void
+  readonly #fields = new EntryFields()
+  readonly #segmentsHaveTombstones: boolean
+  #uses = 1
+
+  /** The segments of `version` must be open. */
+  constructor(
+    memtables: readonly Memtable[],
+    version: Version,
+    segments: SegmentSet,
+    onUnused: (view: TreeView) => void,
+  ) {
+    this.memtables = memtables
+    this.version = version
+    this.#segments = segments
+    this.#onUnused = onUnused
+    const levels = version.levels.map((metas) => ({
+      metas,
+      readers: metas.map((meta) => segments.retain(meta.number)),
+    }))
+    this.#l0 = levels[0]!.readers
+    this.#levels = levels.slice(1).filter((level) => level.metas.length > 0)
+    this.#segmentsHaveTombstones = levels.some(({ readers }) =>
+      readers.some((reader) => !reader.tombstones.isEmpty),
+    )
+  }
+
+  acquire(): this {
+    this.#uses++
+    return this
+  }
+
+  release(): void {
+    if (--this.#uses > 0) return
+    for (const meta of this.version.segments()) this.#segments.release(meta.number)
+    this.#onUnused(this)
+  }
+
+  // Hot: every read (bench/read.bench.js).
+  /**
+   * Finds the newest value of the key at or below `atMost`; false where there is none, or it was deleted.
+   * May throw `BlockNeeded`.
+   */
+  find(
+    key: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    atMost: Position,
+    context: ReadContext,
+    lookup: Lookup,
+  ): boolean {
+    let hiddenUpTo = 0
+    for (const memtable of this.memtables) {
+      if (!memtable.tombstones.isEmpty) {
+        const tombstone = memtable.tombstones.find(key, keyStart, keyEnd, atMost)
+        if (tombstone) hiddenUpTo = tombstone.position
+      }
+      const entry = memtable.find(key, keyStart, keyEnd, hash, atMost)
+      if (entry >= 0) {
+        const op = memtable.offsetOf(entry)
+        const position = memtable.positionOf(entry)
+        if (memtable.bytes[op] !== KIND_PUT || position < hiddenUpTo) return false
+        lookup.bytes = memtable.bytes
+        lookup.valueStart = op + OP_HEADER_BYTES + opKeyLength(memtable.bytes, op)
+        lookup.valueEnd = lookup.valueStart + opValueLength(memtable.bytes, op)
+        lookup.position = position
+        return true
+      }
+      // Whatever is older than this memtable is older than its tombstone.
+      if (hiddenUpTo > 0) return false
+    }
+    for (const reader of this.#l0) {
+      const { range } = reader.meta
+      if (compareRanges(range.start, 0, range.start.length, key, keyStart, keyEnd) > 0) continue
+      if (range.end && compareRanges(range.end, 0, range.end.length, key, keyStart, keyEnd) <= 0) continue
+      const found = this.#findIn(reader, key, keyStart, keyEnd, hash, atMost, context, lookup)
+      if (found !== undefined) return found
+    }
+    for (const level of this.#levels) {
+      const index = segmentAt(level.metas, key, keyStart, keyEnd)
+      if (index < 0) continue
+      const found = this.#findIn(level.readers[index]!, key, keyStart, keyEnd, hash, atMost, context, lookup)
+      if (found !== undefined) return found
+    }
+    return false
+  }
+
+  /** One iterator for each sorted source. Memtables are sorted now, as far as they are not yet. */
+  iterators(context: ReadContext, fillsCache: boolean): EntryIterator[] {
+    const options = { fillsCache }
+    const iterators: EntryIterator[] = []
+    for (const memtable of this.memtables) {
+      for (const run of memtable.sortedRuns()) iterators.push(new RunIterator(memtable, run))
+    }
+    for (const reader of this.#l0) iterators.push(new SegmentIterator(reader, context, options))
+    for (const { metas, readers } of this.#levels) {
+      const open = (index: number) => new SegmentIterator(readers[index]!, context, options)
+      iterators.push(metas.length === 1 ? open(0) : new LevelIterator(metas, open))
+    }
+    return iterators
+  }
+
+  /** Every set of range tombstones that is not empty. */
+  tombstones(): RangeTombstones[] {
+    const sets = this.memtables.map((memtable) => memtable.tombstones)
+    if (this.#segmentsHaveTombstones) {
+      for (const reader of this.#l0) sets.push(reader.tombstones)
+      for (const { readers } of this.#levels) for (const reader of readers) sets.push(reader.tombstones)
+    }
+    return sets.filter((set) => !set.isEmpty)
+  }
+
+  approximateSize(start: Bytes, end: Bytes | undefined): number {
+    let bytes = 0
+    for (const reader of this.#l0) bytes += reader.approximateSize(start, end)
+    for (const { readers } of this.#levels) {
+      for (const reader of readers) bytes += reader.approximateSize(start, end)
+    }
+    return bytes
+  }
+
+  #findIn(
+    reader: SegmentReader,
+    key: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    atMost: Position,
+    context: ReadContext,
+    lookup: Lookup,
+  ): boolean | undefined {
+    const tombstone = reader.tombstones.isEmpty
+      ? undefined
+      : reader.tombstones.find(key, keyStart, keyEnd, atMost)
+    const fields = this.#fields
+    const bytes = reader.find(key, keyStart, keyEnd, hash, atMost, context, fields)
+    if (bytes === undefined) return tombstone ? false : undefined
+    if (fields.kind !== KIND_PUT || (tombstone && fields.position < tombstone.position)) return false
+    lookup.bytes = bytes
+    lookup.valueStart = fields.keyEnd
+    lookup.valueEnd = fields.valueEnd
+    lookup.position = fields.position
+    return true
+  }
+}
+
+/** The segment of a level whose range covers the key; -1 if none. */
+function segmentAt(metas: readonly SegmentMeta[], key: Bytes, keyStart: number, keyEnd: number): number {
+  let low = 0
+  let high = metas.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const { start } = metas[middle]!.range
+    if (compareRanges(start, 0, start.length, key, keyStart, keyEnd) <= 0) low = middle + 1
+    else high = middle
+  }
+  if (low === 0) return -1
+  const { end } = metas[low - 1]!.range
+  return end && compareRanges(end, 0, end.length, key, keyStart, keyEnd) <= 0 ? -1 : low - 1
+}

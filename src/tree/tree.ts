@@ -1,0 +1,201 @@
+import { WeightedCache } from '../cache/weighted-cache.js'
+import type { Env } from '../env/env.js'
+import type { Position } from '../key/position.js'
+import type { Memtable } from '../memtable/memtable.js'
+import { ReadPacer } from '../segment/read-pacer.js'
+import type { SegmentHost } from '../segment/segment-reader.js'
+import { assert } from '../util/assert.js'
+import type { Version, VersionEdit } from '../version/version.js'
+import type { VersionSet } from '../version/version-set.js'
+import { SegmentSet } from './segment-set.js'
+import { type Debt, writeRate } from './stall.js'
+import type { TreeOptions } from './tree-options.js'
+import { TreeView } from './tree-view.js'
+
+/** The block cache never gets less than this share of the memory: a store must not read without any cache. */
+const CACHE_SHARE_MIN = 1 / 16
+
+export interface TreeSetup {
+  readonly env: Env
+  readonly directory: string
+  readonly options: TreeOptions
+  readonly versions: VersionSet
+  /** No view uses the memtable any more: its log memory may be used again. */
+  onMemtableUnused(memtable: Memtable): void
+}
+
+/**
+ * Memtables and segments as one whole. Knows no log: the memory that memtables stand on is the caller's, who
+ * applies batches to the active one and tells when it is full.
+ */
+export class Tree {
+  readonly env: Env
+  readonly directory: string
+  readonly options: TreeOptions
+  readonly versions: VersionSet
+  readonly cache: WeightedCache
+  readonly segments: SegmentSet
+  /** How often a block was in the cache, or not. */
+  readonly blockReads: { readonly hits: number; readonly misses: number }
+  readonly #onMemtableUnused: (memtable: Memtable) => void
+  /** Newest first: the active one, then those that wait to be flushed. */
+  #memtables: readonly Memtable[]
+  #view: TreeView
+  readonly #memtableUses = new Map<Memtable, number>()
+  /** Positions that readers hold, each with how many do. */
+  readonly #pins = new Map<Position, number>()
+
+  private constructor(setup: TreeSetup, host: SegmentHost, segments: SegmentSet, active: Memtable) {
+    this.env = setup.env
+    this.directory = setup.directory
+    this.options = setup.options
+    this.versions = setup.versions
+    this.#onMemtableUnused = (memtable) => setup.onMemtableUnused(memtable)
+    this.cache = host.cache
+    this.blockReads = host.blockReads
+    this.segments = segments
+    this.#memtables = [active]
+    this.#view = this.#makeView()
+    this.balanceMemory()
+  }
+
+  /** Opens every segment of the current version. @throws VarveError `VARVE_CORRUPTION`. */
+  static async open(setup: TreeSetup, active: Memtable): Promise<Tree> {
+    const { env, directory, options, versions } = setup
+    const cache = new WeightedCache(options.memory)
+    const host = {
+      env,
+      directory,
+      cache,
+      pacer: new ReadPacer(env.clock),
+      blockReads: { hits: 0, misses: 0 },
+    }
+    const segments = new SegmentSet(env, host)
+    try {
+      await segments.openAll(versions.version.segments())
+      return new Tree(setup, host, segments, active)
+    } catch (error) {
+      segments.closeAll()
+      throw error
+    }
+  }
+
+  get version(): Version {
+    return this.versions.version
+  }
+
+  get active(): Memtable {
+    return this.#memtables[0]!
+  }
+
+  /** Oldest first. */
+  get waiting(): readonly Memtable[] {
+    return this.#memtables.slice(1).reverse()
+  }
+
+  /** Borrowed: valid until the next `await`. Whoever needs it longer acquires it. */
+  get view(): TreeView {
+    return this.#view
+  }
+
+  /** Bytes of all memtables: log memory in use and index. */
+  get memtableBytes(): number {
+    return this.#memtables.reduce((sum, memtable) => sum + memtable.bytes.length + memtable.indexBytes, 0)
+  }
+
+  /** At how many bytes a millisecond writes may go on; undefined: freely. */
+  get writeRate(): number | undefined {
+    return writeRate(this.debt, this.options)
+  }
+
+  get debt(): Debt {
+    return { waitingMemtables: this.#memtables.length - 1, l0Segments: this.version.levels[0]!.length }
+  }
+
+  /** The active memtable is full: it waits for its flush, and `next` takes its place. */
+  rotate(next: Memtable): void {
+    assert(next.basePosition === this.active.lastPosition, 'memtables follow one another without a gap')
+    this.#memtables = [next, ...this.#memtables]
+    this.#replaceView()
+  }
+
+  /** Puts another memtable in the place of the active one, which must be empty. */
+  replaceEmptyActive(next: Memtable): void {
+    assert(
+      this.active.isEmpty && next.basePosition === this.active.lastPosition,
+      'only an empty memtable is replaced',
+    )
+    this.#memtables = [next, ...this.#memtables.slice(1)]
+    this.#replaceView()
+  }
+
+  /**
+   * Makes an edit durable and shows its segments. What it removes is deleted once nobody reads it.
+   * @param flushed the memtable whose entries the added segments hold.
+   */
+  async install(edit: VersionEdit, flushed?: Memtable): Promise<void> {
+    await this.segments.openAll((edit.added ?? []).map(({ meta }) => meta))
+    await this.versions.commit(edit)
+    if (flushed) this.#memtables = this.#memtables.filter((memtable) => memtable !== flushed)
+    this.#replaceView()
+    const kept = new Set((edit.added ?? []).map(({ meta }) => meta.number))
+    for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
+  }
+
+  pin(position: Position): void {
+    this.#pins.set(position, (this.#pins.get(position) ?? 0) + 1)
+  }
+
+  unpin(position: Position): void {
+    const count = this.#pins.get(position)! - 1
+    if (count === 0) this.#pins.delete(position)
+    else this.#pins.set(position, count)
+  }
+
+  /** Ascending. */
+  pinnedPositions(): Position[] {
+    return [...this.#pins.keys()].sort((a, b) => a - b)
+  }
+
+  get pinCount(): number {
+    return [...this.#pins.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  /** Gives the block cache what memtables, indexes and filters leave of the budget. */
+  balanceMemory(): void {
+    const { memory } = this.options
+    const rest = memory - this.memtableBytes - this.segments.tableBytes
+    this.cache.setCapacity(Math.max(rest, memory * CACHE_SHARE_MIN))
+  }
+
+  /** Closes every file. Readers that still run see closed files. */
+  close(): void {
+    this.segments.closeAll()
+  }
+
+  #makeView(): TreeView {
+    for (const memtable of this.#memtables) {
+      this.#memtableUses.set(memtable, (this.#memtableUses.get(memtable) ?? 0) + 1)
+    }
+    return new TreeView(this.#memtables, this.version, this.segments, (view) => this.#dropMemtables(view))
+  }
+
+  #replaceView(): void {
+    const previous = this.#view
+    this.#view = this.#makeView()
+    previous.release()
+    this.balanceMemory()
+  }
+
+  #dropMemtables(view: TreeView): void {
+    for (const memtable of view.memtables) {
+      const uses = this.#memtableUses.get(memtable)! - 1
+      if (uses > 0) {
+        this.#memtableUses.set(memtable, uses)
+        continue
+      }
+      this.#memtableUses.delete(memtable)
+      this.#onMemtableUnused(memtable)
+    }
+  }
+}
