@@ -301,7 +301,9 @@ export class Store {
         kind === 'temporary' ||
         (kind === 'segment' && !live.has(number)) ||
         (kind === 'manifest' && number !== versions.manifestNumber)
-      if (isOrphan) this.env.fs.remove(joinPath(this.directory, name))
+      const path = joinPath(this.directory, name)
+      // A compaction that began meanwhile may have removed it.
+      if (isOrphan && this.env.fs.stat(path)) this.env.fs.remove(path)
     }
     const retained = logsFrom(listing, 0).filter((number) => number < logNumber)
     this.archive.load(retained, position)

@@ -14,17 +14,20 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#bytes[this.#reserve(1)] = value
+    const at = this.#reserve(1)
+    this.#bytes[at] = value
     return this
   }
 
   u32(value: number): this {
-    writeU32(this.#bytes, this.#reserve(4), value)
+    const at = this.#reserve(4)
+    writeU32(this.#bytes, at, value)
     return this
   }
 
   u64(value: number): this {
-    writeU64(this.#bytes, this.#reserve(8), value)
+    const at = this.#reserve(8)
+    writeU64(this.#bytes, at, value)
     return this
   }
 
@@ -38,7 +41,8 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    copyBytes(bytes, 0, bytes.length, this.#bytes, this.#reserve(bytes.length))
+    const at = this.#reserve(bytes.length)
+    copyBytes(bytes, 0, bytes.length, this.#bytes, at)
     return this
   }
 
@@ -60,6 +64,7 @@ export class ByteWriter {
     this.#length = 0
   }
 
+  /** May replace `#bytes`: call it before that is read. */
   #reserve(size: number): number {
     const at = this.#length
     if (at + size > this.#bytes.length) {

@@ -1,0 +1,3 @@
+import { itMatchesTheModel } from './run-histories.js'
+
+itMatchesTheModel('leveled', 1400)

@@ -1,0 +1,26 @@
+import fc from 'fast-check'
+import { it } from 'vitest'
+import type { OpenOptions } from '../../src/index.js'
+import { History } from './histories.js'
+import { operation, shape } from './operations.js'
+
+const LENGTH_MIN = 200
+const LENGTH_MAX = 220
+const TIMEOUT_MS = 240_000
+
+/** `VARVE_SEED` and `VARVE_RUNS` repeat or extend a run; `VARVE_SHRINK=1` looks for the shortest failing history. */
+export function itMatchesTheModel(compaction: NonNullable<OpenOptions['compaction']>, runsDefault: number): void {
+  const seed = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
+  const numRuns = Number(process.env['VARVE_RUNS'] ?? runsDefault)
+  it(
+    `${compaction}: ${numRuns} random histories match a sorted array (seed ${seed})`,
+    async () => {
+      const history = fc.array(operation, { minLength: LENGTH_MIN, maxLength: LENGTH_MAX, size: 'max' })
+      const property = fc.asyncProperty(shape, history, (options, operations) =>
+        new History({ ...options, compaction }).run(operations),
+      )
+      await fc.assert(property, { seed, numRuns, endOnFailure: process.env['VARVE_SHRINK'] !== '1' })
+    },
+    TIMEOUT_MS,
+  )
+}
