@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
-import { memoryEnv } from '../../src/env/memory-env.js'
+import type { Clock } from '../../src/env/env.js'
+import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { type Database, type OpenOptions, open, type Range, type Snapshot } from '../../src/index.js'
 import { compareBytes } from '../../src/util/bytes.js'
 import { Model, type ModelEntry } from './model.js'
@@ -15,12 +16,14 @@ interface Held {
 /** Runs one history on a store and on the model, and compares everything that can be seen. */
 export class History {
   readonly #options: OpenOptions<Buffer, Buffer>
-  readonly #env = memoryEnv({ seed: 1 })
+  readonly #env: MemoryEnv
   #db!: Database<Buffer, Buffer>
   #model = new Model()
   #held: Held[] = []
 
-  constructor(options: OpenOptions<Buffer, Buffer>) {
+  constructor(options: OpenOptions<Buffer, Buffer>, isDiskSlow: boolean) {
+    const env = memoryEnv({ seed: 1 })
+    this.#env = isDiskSlow ? { ...env, clock: slowClock(env.clock) } : env
     this.#options = { ...options, keyEncoding: 'buffer', valueEncoding: 'buffer', workers: 0, durability: 'os' }
   }
 
@@ -165,6 +168,20 @@ export class History {
     expect(await this.#db.entries().all()).toEqual(expected)
     expect(await this.#db.entries({ reverse: true }).all()).toEqual(expected.reverse())
     for (const { key, value } of this.#model.entries) expect(this.#db.getSync(key)).toEqual(value)
+  }
+}
+
+/** Two milliseconds pass between any two looks at it. */
+function slowClock(clock: Clock): Clock {
+  let nowMs = 0
+  return {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => {
+      nowMs += 2
+      return nowMs
+    },
+    after: (delayMs, callback) => clock.after(delayMs, callback),
+    sleep: () => clock.sleep(0),
   }
 }
 

@@ -83,3 +83,6 @@ export const shape: fc.Arbitrary<OpenOptions<Buffer, Buffer>> = fc.record({
   memory: fc.constantFrom(65_536, 2 ** 20),
   compression: fc.constantFrom('lz4' as const, 'none' as const),
 })
+
+/** Whether every read of a block seems to take long, so that all of them go the asynchronous way. */
+export const isDiskSlow = fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { it } from 'vitest'
 import type { OpenOptions } from '../../src/index.js'
 import { History } from './histories.js'
-import { operation, shape } from './operations.js'
+import { isDiskSlow, operation, shape } from './operations.js'
 
 const LENGTH_MIN = 200
 const LENGTH_MAX = 220
@@ -16,8 +16,8 @@ export function itMatchesTheModel(compaction: NonNullable<OpenOptions['compactio
     `${compaction}: ${numRuns} random histories match a sorted array (seed ${seed})`,
     async () => {
       const history = fc.array(operation, { minLength: LENGTH_MIN, maxLength: LENGTH_MAX, size: 'max' })
-      const property = fc.asyncProperty(shape, history, (options, operations) =>
-        new History({ ...options, compaction }).run(operations),
+      const property = fc.asyncProperty(shape, isDiskSlow, history, (options, isSlow, operations) =>
+        new History({ ...options, compaction }, isSlow).run(operations),
       )
       await fc.assert(property, { seed, numRuns, endOnFailure: process.env['VARVE_SHRINK'] !== '1' })
     },

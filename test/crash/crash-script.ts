@@ -1,0 +1,145 @@
+import { expect } from 'vitest'
+import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
+import type { CrashState } from '../../src/env/memory-file-system.js'
+import { type Database, type OpenOptions, open } from '../../src/index.js'
+
+type State = ReadonlyMap<string, string>
+
+/** A moment of the script: what a crash could leave, and what had been promised by then. */
+interface Moment {
+  readonly step: string
+  readonly states: readonly CrashState[]
+  readonly handedOver: number
+  readonly durable: number
+}
+
+const PATH = '/stores/db'
+/** What a check itself writes. */
+const OWN_WRITES = 2
+
+/**
+ * Runs a script on files in memory and keeps what a crash before each of its steps would leave. Every write goes
+ * through `write` or `clear`, so that the state at every position is known.
+ */
+export class CrashScript {
+  readonly env: MemoryEnv
+  readonly #options: OpenOptions
+  readonly #history: State[] = [new Map()]
+  readonly #moments: Moment[] = []
+  #handedOver = 0
+  #durable = 0
+  db!: Database
+
+  constructor(options: OpenOptions, seed: number) {
+    this.env = memoryEnv({ seed })
+    this.#options = { ...options, workers: 0 }
+    this.env.fs.onStep = ({ index, op, path }) => {
+      const states = [...this.env.fs.crashStates()]
+      const step = `${index} ${op} ${path}`
+      this.#moments.push({ step, states, handedOver: this.#handedOver, durable: this.#durable })
+    }
+  }
+
+  async open(): Promise<void> {
+    this.db = await openOn(this.env, this.#options)
+  }
+
+  async reopen(): Promise<void> {
+    await this.db.close()
+    this.#promise(this.db.position, true)
+    await this.open()
+  }
+
+  /** Sets and deletes (undefined) keys as one batch. */
+  async write(changes: Record<string, string | undefined>, durability?: 'disk' | 'os'): Promise<void> {
+    const next = new Map(this.#history[this.#history.length - 1])
+    const ops = Object.entries(changes).map(([key, value]) => {
+      if (value === undefined) next.delete(key)
+      else next.set(key, value)
+      return value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const)
+    })
+    this.#history.push(next)
+    const position = await this.db.batch(ops, durability ? { durability } : {})
+    this.#promise(position, durability === 'disk' || this.#options.durability === 'disk')
+  }
+
+  async clear(gte: string, lt: string): Promise<void> {
+    const kept = [...this.#history[this.#history.length - 1]!].filter(([key]) => key < gte || key >= lt)
+    this.#history.push(new Map(kept))
+    this.#promise(await this.db.clear({ gte, lt }), this.#options.durability === 'disk')
+  }
+
+  async sync(): Promise<void> {
+    this.#promise(await this.db.sync(), true)
+  }
+
+  #promise(position: number, isDurable: boolean): void {
+    if (this.#options.durability !== 'memory') this.#handedOver = position
+    if (isDurable) this.#durable = position
+  }
+
+  /** Opens every crash state twice; the number of states. */
+  async checkAll(): Promise<number> {
+    this.env.fs.onStep = undefined
+    let count = 0
+    for (const moment of this.#moments) {
+      for (const state of moment.states) {
+        await this.#check(moment, state)
+        count++
+      }
+    }
+    return count
+  }
+
+  /** For every `every`-th moment, crashes again at every step of the recovery; the number of states. */
+  async checkDuringRecovery(every: number): Promise<number> {
+    this.env.fs.onStep = undefined
+    let count = 0
+    for (const [i, moment] of this.#moments.entries()) {
+      if (i % every !== 0) continue
+      const [kill] = moment.states
+      const fs = kill!.fs.clone()
+      const nested: CrashState[] = []
+      fs.onStep = () => nested.push(...fs.crashStates())
+      const db = await openOn(memoryEnv({ fs }), this.#options)
+      await db.close()
+      fs.onStep = undefined
+      for (const state of nested) {
+        await this.#check(moment, state)
+        count++
+      }
+    }
+    return count
+  }
+
+  async #check(moment: Moment, { name, fs }: CrashState): Promise<void> {
+    const promised = name === 'all' ? moment.handedOver : moment.durable
+    const what = `before step ${moment.step}, ${name}`
+    const position = await this.#checkOnce(fs, promised, what)
+    const again = await this.#checkOnce(fs, position + OWN_WRITES, `${what}, opened again`, OWN_WRITES)
+    expect(again, what).toBe(position + OWN_WRITES)
+  }
+
+  /** What is there is the state at one position, at or after what was promised, and takes a write. */
+  async #checkOnce(fs: CrashState['fs'], promised: number, what: string, own = 0): Promise<number> {
+    const db = await openOn(memoryEnv({ fs }), this.#options).catch((error) => {
+      throw new Error(`${what}: ${error}`, { cause: error })
+    })
+    const { position } = db
+    expect(position, what).toBeGreaterThanOrEqual(promised)
+    const expected = this.#history[position - own]!
+    const found = new Map(await db.entries().all())
+    found.delete('after')
+    expect(Object.fromEntries(found), `${what}, at position ${position}`).toEqual(Object.fromEntries(expected ?? []))
+    await db.put('after', what, { durability: 'disk' })
+    await db.del('after', { durability: 'disk' })
+    await db.close()
+    expect(fs.openFiles(), what).toEqual([])
+    return position
+  }
+}
+
+function openOn(env: MemoryEnv, options: OpenOptions): Promise<Database> {
+  const withEnv = { ...options, workers: 0, env }
+  return open(PATH, withEnv)
+}
