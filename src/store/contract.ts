@@ -12,6 +12,7 @@ import type { Position } from '../key/position.js'
  */
 export type Durability = 'memory' | 'os' | 'disk' | { readonly intervalMs: number }
 
+/** How one write is to be made. */
 export interface WriteOptions {
   /** Overrides the store's durability for this write. */
   readonly durability?: Durability
@@ -36,6 +37,7 @@ export interface Snapshot {
   [Symbol.dispose](): void
 }
 
+/** What one read is to see. */
 export interface ReadOptions {
   readonly snapshot?: Snapshot | undefined
   /** Wait until the store has reached this position. */
@@ -68,6 +70,7 @@ export interface RangeIterator<T> extends AsyncIterableIterator<T> {
   close(): Promise<void>
 }
 
+/** How a store is opened. Every option has a default that suits most programs. */
 export interface OpenOptions<K = string, V = string> {
   /** Default `'utf8'`. `'tuple'` keeps the order of typed tuples. */
   readonly keyEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | 'tuple' | Encoding<K>
@@ -103,6 +106,7 @@ export interface OpenOptions<K = string, V = string> {
   readonly l0SegmentsMax?: number
 }
 
+/** Limits of what is kept of the log once recovery does not need it. Bytes and milliseconds. */
 export interface LogRetentionOptions {
   /** Keep up to so many bytes of closed log files; default 0. */
   readonly maxBytes?: number
@@ -112,6 +116,7 @@ export interface LogRetentionOptions {
   readonly pinnedMaxBytes?: number
 }
 
+/** What `verify` has read and found sound. */
 export interface VerifyReport {
   readonly segments: number
   readonly blocks: number
@@ -120,6 +125,7 @@ export interface VerifyReport {
   readonly logFiles: number
 }
 
+/** One level of the tree: 0 holds flushed segments that overlap, deeper ones do not. */
 export interface LevelStats {
   readonly level: number
   readonly segments: number
@@ -127,6 +133,7 @@ export interface LevelStats {
   readonly entries: number
 }
 
+/** A picture of the store, as `stats` gives it. Sizes in bytes, times in milliseconds. */
 export interface Stats {
   readonly position: Position
   readonly durablePosition: Position
