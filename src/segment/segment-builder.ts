@@ -2,14 +2,14 @@ import type { Env, File } from '../env/env.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { writeFully } from '../env/write-fully.js'
 import { ioError } from '../errors.js'
-import { KIND_DEL, KIND_PUT } from '../key/batch-format.js'
+import { KIND_DEL } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { assert } from '../util/assert.js'
 import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, successor } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { hashKey } from '../util/hash.js'
-import { ENTRY_HEADER_BYTES_MAX, writeVarint } from './block.js'
+import { BlockBuilder } from './block-builder.js'
 import { encodeSection } from './block-codec.js'
 import { FilterBuilder } from './filter-builder.js'
 import { IndexBuilder, separatorBetween } from './index-block.js'
@@ -36,9 +36,7 @@ export class SegmentBuilder {
   readonly #index = new IndexBuilder()
   readonly #filter = new FilterBuilder()
   readonly #tombstones: RangeTombstone[] = []
-  #block: Buffer
-  #blockLength = 0
-  #blockHeaderLength = 0
+  readonly #block: BlockBuilder
   #pending: Buffer[] = []
   #pendingBytes = 0
   #fileBytes = 0
@@ -63,14 +61,13 @@ export class SegmentBuilder {
     } catch (error) {
       throw ioError(error, 'creating', path)
     }
-    this.#block = Buffer.allocUnsafeSlow(options.blockBytes * 2)
+    this.#block = new BlockBuilder(options.basePosition, options.blockBytes)
     this.#lastKey = Buffer.allocUnsafeSlow(64)
-    this.#startBlock()
   }
 
   /** Bytes written and about to be. */
   get sizeBytes(): number {
-    return this.#fileBytes + this.#pendingBytes + this.#blockLength
+    return this.#fileBytes + this.#pendingBytes + this.#block.sizeBytes
   }
 
   get isEmpty(): boolean {
@@ -90,25 +87,16 @@ export class SegmentBuilder {
   ): void {
     const isNewKey = this.#isNewKey(bytes, keyStart, keyEnd)
     if (isNewKey) {
-      if (this.#blockLength >= this.#options.blockBytes) this.#closeBlock()
+      if (this.#block.sizeBytes >= this.#options.blockBytes) this.#closeBlock()
       this.#takeKey(bytes, keyStart, keyEnd)
       this.#filter.add(hashKey(bytes, keyStart, keyEnd))
     }
-    const keyLength = keyEnd - keyStart
-    const valueLength = valueEnd - valueStart
-    this.#reserve(ENTRY_HEADER_BYTES_MAX + keyLength + valueLength)
-    const block = this.#block
-    let at = writeVarint(block, this.#blockLength, keyLength)
-    at = writeVarint(block, at, valueLength * 2 + (kind === KIND_PUT ? 1 : 0))
-    at = writeVarint(block, at, position - this.#options.basePosition)
-    copyBytes(bytes, keyStart, keyEnd, block, at)
-    copyBytes(bytes, valueStart, valueEnd, block, at + keyLength)
-    this.#blockLength = at + keyLength + valueLength
+    this.#block.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
     this.#entryCount++
     if (kind === KIND_DEL) this.#delCount++
     this.#notePosition(position)
-    this.#keyBytes += keyLength
-    this.#valueBytes += valueLength
+    this.#keyBytes += keyEnd - keyStart
+    this.#valueBytes += valueEnd - valueStart
   }
 
   addTombstone(tombstone: RangeTombstone): void {
@@ -173,31 +161,11 @@ export class SegmentBuilder {
     if (position > this.#positionMax) this.#positionMax = position
   }
 
-  #reserve(size: number): void {
-    if (this.#blockLength + size <= this.#block.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#block.length * 2, this.#blockLength + size))
-    larger.set(this.#block.subarray(0, this.#blockLength))
-    this.#block = larger
-  }
-
-  #startBlock(): void {
-    this.#blockHeaderLength = writeVarint(this.#block, 0, this.#options.basePosition)
-    this.#blockLength = this.#blockHeaderLength
-  }
-
   #closeBlock(): void {
-    if (this.#blockLength === this.#blockHeaderLength) return
-    const section = encodeSection(this.#block.subarray(0, this.#blockLength), this.#options.isCompressed)
+    if (this.#block.isEmpty) return
+    const section = encodeSection(this.#block.finish(), this.#options.isCompressed)
     this.#append(section)
-    this.#closedBlock = {
-      lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength),
-      sizeBytes: section.length,
-    }
-    // A block of one huge value must not make all later ones of this segment carry its memory.
-    if (this.#block.length > this.#options.blockBytes * 8) {
-      this.#block = Buffer.allocUnsafeSlow(this.#options.blockBytes * 2)
-    }
-    this.#startBlock()
+    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes: section.length }
   }
 
   #append(bytes: Buffer): SectionHandle {

@@ -235,7 +235,7 @@ export class SegmentReader implements BlockSource {
     const sizeBytes = this.index.endOf(number) - offset
     const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset)
     const block = Block.parse(payload)
-    if (!block || block.count === 0) throw corruption(this.path, offset, 'a block that is not sound')
+    if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
     const { range } = this.meta
     if (

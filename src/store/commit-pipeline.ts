@@ -6,6 +6,7 @@ import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES } from '../log/log-format.js'
 import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
 import type { Durability } from './contract.js'
+import { FairTurn } from './fair-turn.js'
 import { SyncPacer } from './sync-pacer.js'
 
 /** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
@@ -49,6 +50,7 @@ export class CommitPipeline {
   readonly #hooks: PipelineHooks
   readonly #durability: Durability
   readonly #syncPacer: SyncPacer
+  readonly #fairTurn: FairTurn
   readonly #commitSoon = () => {
     this.#isScheduled = false
     this.#commitGuarded()
@@ -76,6 +78,7 @@ export class CommitPipeline {
     this.#hooks = hooks
     this.#durability = durability
     this.#syncPacer = new SyncPacer(env.clock)
+    this.#fairTurn = new FairTurn(env.clock)
     this.#position = position
     this.#durablePosition = position
   }
@@ -188,7 +191,9 @@ export class CommitPipeline {
     this.#isScheduled = true
     const waitMs = this.#owedMs < WAIT_MS_MIN ? 0 : Math.min(this.#owedMs, WAIT_MS_MAX)
     if (waitMs === 0) {
-      queueMicrotask(this.#commitSoon)
+      const turn = this.#fairTurn.due()
+      if (turn) void turn.then(this.#commitSoon)
+      else queueMicrotask(this.#commitSoon)
       return
     }
     this.#hooks.onStall(waitMs)

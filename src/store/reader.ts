@@ -7,10 +7,11 @@ import { hashKey } from '../util/hash.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
 import type { ReadOptions, Snapshot } from './contract.js'
+import { FairTurn } from './fair-turn.js'
 import { positionOf } from './snapshot.js'
 import type { Store } from './store.js'
 
-/** Reads of `getMany` between two looks at the clock, and how long it may hold the thread. */
+/** Reads between two looks at the clock, and how long `getMany` may hold the thread. */
 const CHECK_EVERY = 64
 const SLICE_MS = 4
 
@@ -21,12 +22,15 @@ export class PointReader<K, V> {
   readonly #values: Codec<V>
   readonly #lookup = new Lookup()
   readonly #quick = new ReadContext(false)
+  readonly #fairTurn: FairTurn
+  #count = 0
   #scratch = Buffer.allocUnsafeSlow(1024)
 
   constructor(store: Store, keys: Codec<K>, values: Codec<V>) {
     this.#store = store
     this.#keys = keys
     this.#values = values
+    this.#fairTurn = new FairTurn(store.env.clock)
   }
 
   // Hot (bench/read.bench.js).
@@ -44,7 +48,10 @@ export class PointReader<K, V> {
       const prepared = this.#keys.prepare(key)
       const position = positionOf(this.#store, snapshot)
       try {
-        return Promise.resolve(this.#find(prepared, position, this.#quick) ? decode(this.#lookup) : undefined)
+        const value = this.#find(prepared, position, this.#quick) ? decode(this.#lookup) : undefined
+        if (++this.#count % CHECK_EVERY !== 0) return Promise.resolve(value)
+        const turn = this.#fairTurn.due()
+        return turn ? turn.then(() => value) : Promise.resolve(value)
       } catch (error) {
         if (!(error instanceof BlockNeeded)) throw error
         const kept = typeof prepared === 'string' ? prepared : Buffer.from(prepared)
