@@ -1,3 +1,4 @@
+import { cloneBytes } from '../util/bytes.js'
 import type { File } from './env.js'
 import { damage, type FaultPlan, limitedBy, type MemoryOperation, throwFault } from './faults.js'
 import type { FileNode } from './memory-nodes.js'
@@ -42,7 +43,7 @@ export class MemoryFile implements File {
     throwFault(fault, 'before', 'write', this.path)
     const count = this.#fitting(limitedBy(fault, bytes.length), offset)
     if (count > 0) {
-      const copy = bytes.slice(0, count)
+      const copy = cloneBytes(bytes, 0, count)
       damage(fault, copy)
       this.#store(copy, offset)
     }

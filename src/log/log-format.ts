@@ -24,6 +24,7 @@ import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import {
   type Bytes,
+  cloneBytes,
   readU16,
   readU32,
   readU48,
@@ -100,7 +101,7 @@ export function readLogHeader(bytes: Bytes, file: string): LogHeader | undefined
     previousNumber: readU64(bytes, 32),
     previousBytes: readU64(bytes, 40),
     previousChain: readU32(bytes, 48),
-    storeId: bytes.slice(56, 56 + STORE_ID_BYTES),
+    storeId: cloneBytes(bytes, 56, 56 + STORE_ID_BYTES),
     createdMs: readU64(bytes, 72),
   }
 }

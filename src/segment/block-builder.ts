@@ -33,6 +33,7 @@ export class BlockBuilder {
   readonly #valueLengths = new Column(256)
   readonly #distances = new Column(256)
   #data: Column
+  #block: Buffer
   #count = 0
 
   /** @param base at or below every position. @param sizeBytes about how large blocks get. */
@@ -40,6 +41,7 @@ export class BlockBuilder {
     this.#base = base
     this.#capacity = sizeBytes * 2
     this.#data = new Column(this.#capacity)
+    this.#block = Buffer.allocUnsafeSlow(this.#capacity)
   }
 
   get isEmpty(): boolean {
@@ -77,9 +79,11 @@ export class BlockBuilder {
     this.#count++
   }
 
-  /** The block's bytes, in memory of their own; the builder is empty afterwards. */
+  /** The block's bytes, borrowed until the next `finish`; the builder is empty afterwards. */
   finish(): Buffer {
-    const block = Buffer.allocUnsafeSlow(this.sizeBytes + 2 * VARINT_BYTES_MAX)
+    const sizeMax = this.sizeBytes + 2 * VARINT_BYTES_MAX
+    if (sizeMax > this.#block.length) this.#block = Buffer.allocUnsafeSlow(sizeMax)
+    const block = this.#block
     let at = writeVarint(block, 0, this.#base)
     at = writeVarint(block, at, this.#count)
     for (const column of [this.#keyLengths, this.#valueLengths, this.#distances, this.#data]) {
@@ -89,7 +93,10 @@ export class BlockBuilder {
     }
     this.#count = 0
     // A block of one huge value must not make all later ones carry its memory.
-    if (this.#data.bytes.length > this.#capacity * 4) this.#data = new Column(this.#capacity)
+    if (this.#data.bytes.length > this.#capacity * 4) {
+      this.#data = new Column(this.#capacity)
+      this.#block = Buffer.allocUnsafeSlow(this.#capacity)
+    }
     return block.subarray(0, at)
   }
 }

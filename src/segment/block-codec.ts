@@ -6,23 +6,27 @@
 import { corruption } from '../errors.js'
 import { type Bytes, cloneBytes, readU32, writeU32 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
-import { compress, decompress } from './compression.js'
+import { compressInto, decompress } from './compression.js'
 
 export const SECTION_TRAILER_BYTES = 5
 
 const RAW = 0
 const LZ4 = 1
 
-/** Compressed only where that saves an eighth: reading raw bytes is cheaper. */
-export function encodeSection(payload: Bytes, isCompressed: boolean): Buffer {
-  const packed = isCompressed ? compress(payload) : undefined
-  const isWorthIt = packed !== undefined && packed.length <= payload.length - (payload.length >>> 3)
-  const body = isWorthIt ? packed : payload
-  const section = Buffer.allocUnsafeSlow(body.length + SECTION_TRAILER_BYTES)
-  section.set(body)
-  section[body.length] = isWorthIt ? LZ4 : RAW
-  writeU32(section, body.length + 1, crc32(section, 0, body.length + 1))
-  return section
+/** Bytes that a section of a payload takes at most. */
+export function sectionSizeMax(payloadBytes: number): number {
+  return payloadBytes + SECTION_TRAILER_BYTES
+}
+
+/** Writes a section to `at` and returns its end. Compressed only where that saves an eighth: raw reads are cheaper. */
+export function writeSection(payload: Bytes, isCompressed: boolean, into: Bytes, at: number): number {
+  const worthwhile = payload.length - (payload.length >>> 3) - 1
+  const packed = isCompressed ? compressInto(payload, into, at, worthwhile) : -1
+  if (packed < 0) into.set(payload, at)
+  const end = at + (packed < 0 ? payload.length : packed)
+  into[end] = packed < 0 ? RAW : LZ4
+  writeU32(into, end + 1, crc32(into, at, end + 1))
+  return end + SECTION_TRAILER_BYTES
 }
 
 /** The payload, in memory of its own. `section` is [start, end) of `bytes`, read from `offset` of the file. */

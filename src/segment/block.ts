@@ -97,7 +97,8 @@ export class Block {
     const base = numbers.next()
     const count = numbers.next()
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
-    if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1) return undefined
+    if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
+      return undefined
     const starts = new Uint32Array(count + 1)
     const keyEnds = new Int32Array(count)
     for (let i = 0; i < count; i++) keyEnds[i] = numbers.next()
@@ -162,7 +163,8 @@ export class Block {
       const entry = slots[slot]! - 1
       const end = this.#keyEnds[entry]!
       const start = this.#starts[entry]!
-      if ((end < 0 ? ~end : end) - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
+      if ((end < 0 ? ~end : end) - start === length && equalRange(this.bytes, start, key, keyStart, length))
+        return entry
     }
     return -1
   }
@@ -178,7 +180,8 @@ export class Block {
       const start = this.#starts[entry]!
       const end = this.#keyEnds[entry]! < 0 ? ~this.#keyEnds[entry]! : this.#keyEnds[entry]!
       const isSame =
-        previousEnd >= 0 && compareRanges(this.bytes, start, end, this.bytes, previousStart, previousEnd) === 0
+        previousEnd >= 0 &&
+        compareRanges(this.bytes, start, end, this.bytes, previousStart, previousEnd) === 0
       previousStart = start
       previousEnd = end
       if (isSame) continue

@@ -38,9 +38,16 @@ function lz4(): Lz4Exports {
   return instance
 }
 
-/** The compressed bytes, in memory of their own. */
-export function compress(bytes: Uint8Array): Buffer {
-  return call('compress', bytes)!
+/**
+ * Compresses `bytes` to `at` of `into` if that takes at most `sizeMax` bytes; returns the size, or -1.
+ * Straight out of the module's memory: a copy in between would cost as much as compressing.
+ */
+export function compressInto(bytes: Uint8Array, into: Uint8Array, at: number, sizeMax: number): number {
+  return call('compress', bytes, (output) => {
+    if (output.length > sizeMax) return -1
+    into.set(output, at)
+    return output.length
+  })!
 }
 
 /** The plain bytes, in memory of their own; undefined if `bytes` are not what `compress` made. */
@@ -48,11 +55,16 @@ export function decompress(bytes: Uint8Array): Buffer | undefined {
   if (bytes.length < 4) return undefined
   const plainBytes = readU32(bytes, 0)
   if (plainBytes > PLAIN_BYTES_MAX || plainBytes > bytes.length * RATIO_MAX) return undefined
-  const plain = call('decompress', bytes)
+  const plain = call('decompress', bytes, cloneBytes)
   return plain?.length === plainBytes ? plain : undefined
 }
 
-function call(operation: 'compress' | 'decompress', bytes: Uint8Array): Buffer | undefined {
+/** @param take is shown the output while it is in the module's memory. */
+function call<T>(
+  operation: 'compress' | 'decompress',
+  bytes: Uint8Array,
+  take: (output: Uint8Array) => T,
+): T | undefined {
   const exports = lz4()
   try {
     const result = exports.__wbindgen_add_to_stack_pointer(-16)
@@ -62,7 +74,7 @@ function call(operation: 'compress' | 'decompress', bytes: Uint8Array): Buffer |
     const words = new Int32Array(exports.memory.buffer, result, 4)
     const [at, length, , failed] = words as unknown as [number, number, number, number]
     const isFailed = operation === 'decompress' && failed !== 0
-    const output = isFailed ? undefined : cloneBytes(new Uint8Array(exports.memory.buffer), at, at + length)
+    const output = isFailed ? undefined : take(new Uint8Array(exports.memory.buffer, at, length))
     if (!isFailed) exports.__wbindgen_free(at, length)
     exports.__wbindgen_add_to_stack_pointer(16)
     if (exports.memory.buffer.byteLength > INSTANCE_BYTES_MAX) instance = undefined

@@ -10,10 +10,10 @@ import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, success
 import { crc32 } from '../util/crc.js'
 import { hashKey } from '../util/hash.js'
 import { BlockBuilder } from './block-builder.js'
-import { encodeSection } from './block-codec.js'
+import { sectionSizeMax, writeSection } from './block-codec.js'
 import { FilterBuilder } from './filter-builder.js'
 import { IndexBuilder, separatorBetween } from './index-block.js'
-import { encodeFooter, encodeProperties, encodeTombstones, type SectionHandle } from './segment-format.js'
+import { encodeFooter, encodeProperties, encodeTombstones, FOOTER_BYTES, type SectionHandle } from './segment-format.js'
 import type { SegmentMeta } from './segment-meta.js'
 
 export interface SegmentBuilderOptions {
@@ -27,7 +27,7 @@ export interface SegmentBuilderOptions {
 }
 
 /** File bytes gathered before one write(2). */
-const WRITE_BYTES = 512 * 1024
+const WRITE_BYTES = 256 * 1024
 
 /** Writes one segment from entries that come in order. Nothing is durable before `finish` returned. */
 export class SegmentBuilder {
@@ -37,7 +37,8 @@ export class SegmentBuilder {
   readonly #filter = new FilterBuilder()
   readonly #tombstones: RangeTombstone[] = []
   readonly #block: BlockBuilder
-  #pending: Buffer[] = []
+  /** File bytes gathered for the next write(2). */
+  #pending: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
   #pendingBytes = 0
   #fileBytes = 0
   #checksum = 0
@@ -117,13 +118,15 @@ export class SegmentBuilder {
       keyBytes: this.#keyBytes,
       valueBytes: this.#valueBytes,
     }
-    const tombstones = this.#append(encodeSection(encodeTombstones(this.#tombstones), false))
-    const filter = this.#append(encodeSection(this.#filter.build(), false))
-    const index = this.#append(encodeSection(this.#index.build(), this.#options.isCompressed))
-    const propertiesHandle = this.#append(encodeSection(encodeProperties(properties), false))
+    const tombstones = this.#append(encodeTombstones(this.#tombstones), false)
+    const filter = this.#append(this.#filter.build(), false)
+    const index = this.#append(this.#index.build(), this.#options.isCompressed)
+    const propertiesHandle = this.#append(encodeProperties(properties), false)
     const footer = { tombstones, filter, index, properties: propertiesHandle }
-    const sizeBytes = this.#fileBytes + this.#pendingBytes + encodeFooter(footer, 0).length
-    this.#append(encodeFooter(footer, sizeBytes))
+    const sizeBytes = this.#fileBytes + this.#pendingBytes + FOOTER_BYTES
+    this.#reserve(FOOTER_BYTES)
+    this.#pending.set(encodeFooter(footer, sizeBytes), this.#pendingBytes)
+    this.#pendingBytes += FOOTER_BYTES
     this.#writePending()
     this.#syncAndClose()
     const { number } = this.#options
@@ -163,26 +166,32 @@ export class SegmentBuilder {
 
   #closeBlock(): void {
     if (this.#block.isEmpty) return
-    const section = encodeSection(this.#block.finish(), this.#options.isCompressed)
-    this.#append(section)
-    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes: section.length }
+    const { sizeBytes } = this.#append(this.#block.finish(), this.#options.isCompressed)
+    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes }
   }
 
-  #append(bytes: Buffer): SectionHandle {
-    const handle = { offset: this.#fileBytes + this.#pendingBytes, sizeBytes: bytes.length }
-    this.#pending.push(bytes)
-    this.#pendingBytes += bytes.length
+  /** Appends a payload as a section. */
+  #append(payload: Buffer, isCompressed: boolean): SectionHandle {
     if (this.#pendingBytes >= WRITE_BYTES) this.#writePending()
-    return handle
+    this.#reserve(sectionSizeMax(payload.length))
+    const start = this.#pendingBytes
+    this.#pendingBytes = writeSection(payload, isCompressed, this.#pending, start)
+    return { offset: this.#fileBytes + start, sizeBytes: this.#pendingBytes - start }
+  }
+
+  #reserve(size: number): void {
+    if (this.#pendingBytes + size <= this.#pending.length) return
+    this.#writePending()
+    if (size > this.#pending.length) this.#pending = Buffer.allocUnsafeSlow(size)
   }
 
   #writePending(): void {
-    const bytes = this.#pending.length === 1 ? this.#pending[0]! : Buffer.concat(this.#pending)
+    const bytes = this.#pending.subarray(0, this.#pendingBytes)
     writeFully(this.#file, bytes, this.#fileBytes)
     this.#checksum = crc32(bytes, 0, bytes.length, this.#checksum)
     this.#fileBytes += bytes.length
-    this.#pending = []
     this.#pendingBytes = 0
+    if (this.#pending.length > WRITE_BYTES * 4) this.#pending = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
   }
 
   #syncAndClose(): void {
