@@ -25,7 +25,11 @@ const LAYERS: Readonly<Record<string, number>> = {
 
 /** Where something may be used that nowhere else may be. */
 const BANS: readonly { readonly what: string; readonly pattern: RegExp; readonly allowed: RegExp }[] = [
-  { what: 'node: imports', pattern: /from 'node:(?!zlib)/, allowed: /^(env|cli)\/|^compaction\/worker-entry\.ts$/ },
+  {
+    what: 'node: imports',
+    pattern: /from 'node:(?!zlib)/,
+    allowed: /^(env|cli)\/|^compaction\/worker-entry\.ts$/,
+  },
   { what: 'node:zlib', pattern: /from 'node:zlib'/, allowed: /^util\/crc\.ts$/ },
   { what: 'the wall clock', pattern: /\bDate\.now\(|\bperformance\.now\(/, allowed: /^(env|cli)\// },
   { what: 'randomness', pattern: /\bMath\.random\(/, allowed: /^env\// },
@@ -141,9 +145,15 @@ describe('house rules', () => {
 
   it('document every public export', () => {
     const undocumented = sources
-      .filter(({ path }) => ['database.ts', 'errors.ts', 'store/contract.ts', 'key/encoding.ts'].includes(path))
+      .filter(({ path }) =>
+        ['database.ts', 'errors.ts', 'store/contract.ts', 'key/encoding.ts'].includes(path),
+      )
       .flatMap(({ path, text }) => {
-        const exports = [...text.matchAll(/(\*\/\n)?export (?:abstract )?(?:class|interface|function|async function) (\w+)/g)]
+        const exports = [
+          ...text.matchAll(
+            /(\*\/\n)?export (?:abstract )?(?:class|interface|function|async function) (\w+)/g,
+          ),
+        ]
         return exports.filter((match) => match[1] === undefined).map((match) => `${path}: ${match[2]}`)
       })
     expect(undocumented).toEqual([])

@@ -54,6 +54,8 @@ export interface FileSystem {
   makeDirectory(path: string): string | undefined
   rename(from: string, to: string): void
   remove(path: string): void
+  /** As `remove`, without blocking the event loop: freeing a large file takes milliseconds. */
+  removeAsync(path: string): Promise<void>
   /** Another name for the same bytes; false where the file system can't. */
   link(from: string, to: string): boolean
   /** fsync of a directory: makes creations, renames and removals in it durable. */

@@ -114,6 +114,10 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   /** Also removes a directory that is empty. */
+  async removeAsync(path: string): Promise<void> {
+    this.remove(path)
+  }
+
   remove(path: string): void {
     this.#perform('remove', 'unlink', path, () => {
       const node = this.#find(path, 'unlink')

@@ -147,6 +147,10 @@ export class NodeFileSystem implements FileSystem {
     })
   }
 
+  async removeAsync(path: string): Promise<void> {
+    await fs.promises.unlink(path)
+  }
+
   link(from: string, to: string): boolean {
     try {
       fs.linkSync(from, to)

@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
+import type { FileRemover } from '../env/file-remover.js'
 import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo } from '../log/log-retention.js'
@@ -10,11 +11,13 @@ export class LogArchive {
   readonly #env: Env
   readonly #directory: string
   readonly #limits: Required<LogRetentionOptions>
+  readonly #remover: FileRemover
   readonly #pins = new Map<symbol, Position>()
   #files: LogFileInfo[] = []
   #isKeepingFiles = false
 
-  constructor(env: Env, directory: string, limits: Required<LogRetentionOptions>) {
+  constructor(env: Env, directory: string, limits: Required<LogRetentionOptions>, remover: FileRemover) {
+    this.#remover = remover
     this.#env = env
     this.#directory = directory
     this.#limits = limits
@@ -91,11 +94,6 @@ export class LogArchive {
   }
 
   #remove(number: number): void {
-    const path = joinPath(this.#directory, logFileName(number))
-    try {
-      if (this.#env.fs.stat(path)) this.#env.fs.remove(path)
-    } catch {
-      // Left for the next open to remove.
-    }
+    this.#remover.remove(joinPath(this.#directory, logFileName(number)))
   }
 }

@@ -1,5 +1,6 @@
 import type { Env, FileLock } from '../env/env.js'
 import { joinPath, LOCK_NAME, logFileName } from '../env/file-names.js'
+import { FileRemover } from '../env/file-remover.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
@@ -40,6 +41,7 @@ export class Store {
   readonly #lock: FileLock | undefined
   readonly #log: LogWriter
   readonly #pool: LogMemoryPool
+  readonly #remover: FileRemover
   #pipeline: CommitPipeline | undefined
   #isClosed = false
   #closing: Promise<void> | undefined
@@ -52,6 +54,7 @@ export class Store {
     readonly storeId: Buffer
     readonly tree: Tree
     readonly pool: LogMemoryPool
+    readonly remover: FileRemover
   }) {
     this.options = parts.options
     this.env = parts.options.env
@@ -59,8 +62,9 @@ export class Store {
     this.#lock = parts.lock
     this.tree = parts.tree
     this.#pool = parts.pool
+    this.#remover = parts.remover
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
-    this.archive = new LogArchive(this.env, this.directory, this.options.log)
+    this.archive = new LogArchive(this.env, this.directory, this.options.log, parts.remover)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
       onFlushed: (memtable) => this.#onFlushed(memtable),
@@ -103,9 +107,10 @@ export class Store {
     const versions = new VersionSet(env, directory, storeId, version, listing.firstFreeNumber)
     const pool = new LogMemoryPool(options.memtableBytes, options.reusesLogMemory ? SPARE_LOG_MEMORY : 0)
     const onMemtableUnused = (memtable: Memtable) => pool.give(memtable.bytes as Buffer)
-    const setup = { env, directory, options, versions, onMemtableUnused }
+    const remover = new FileRemover(env.fs)
+    const setup = { env, directory, options, versions, remover, onMemtableUnused }
     const tree = await Tree.open(setup, new Memtable(Buffer.alloc(0), 0, flushedPosition))
-    const store = new Store({ directory, options, lock, storeId, tree, pool })
+    const store = new Store({ directory, options, lock, storeId, tree, pool, remover })
     try {
       for (const [i, memtable] of recovered.entries()) {
         if (i === 0) tree.replaceEmptyActive(memtable)
@@ -199,6 +204,7 @@ export class Store {
     await this.scheduler.stop()
     if (pipeline) this.#log.close()
     await this.tree.versions.close()
+    await this.#remover.done()
     this.tree.close()
     this.#lock?.release()
     this.events.emit({ type: 'store.closed' })

@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
+import type { FileRemover } from '../env/file-remover.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 
@@ -19,11 +20,13 @@ const SLICE_MS = 3
 export class SegmentSet {
   readonly #env: Env
   readonly #host: SegmentHost
+  readonly #remover: FileRemover
   readonly #open = new Map<number, OpenSegment>()
   #tableBytes = 0
   #isKeepingFiles = false
 
-  constructor(env: Env, host: SegmentHost) {
+  constructor(env: Env, host: SegmentHost, remover: FileRemover) {
+    this.#remover = remover
     this.#env = env
     this.#host = host
   }
@@ -83,10 +86,6 @@ export class SegmentSet {
     this.#open.delete(number)
     this.#tableBytes -= segment.reader.tableBytes
     if (this.#isKeepingFiles) return
-    try {
-      this.#env.fs.remove(joinPath(this.#host.directory, segmentFileName(number)))
-    } catch {
-      // What could not be removed is an orphan that the next open removes.
-    }
+    this.#remover.remove(joinPath(this.#host.directory, segmentFileName(number)))
   }
 }

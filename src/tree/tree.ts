@@ -1,5 +1,6 @@
 import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
+import type { FileRemover } from '../env/file-remover.js'
 import type { Position } from '../key/position.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { ReadPacer } from '../segment/read-pacer.js'
@@ -20,6 +21,7 @@ export interface TreeSetup {
   readonly directory: string
   readonly options: TreeOptions
   readonly versions: VersionSet
+  readonly remover: FileRemover
   /** No view uses the memtable any more: its log memory may be used again. */
   onMemtableUnused(memtable: Memtable): void
 }
@@ -70,7 +72,7 @@ export class Tree {
       pacer: new ReadPacer(env.clock),
       blockReads: { hits: 0, misses: 0 },
     }
-    const segments = new SegmentSet(env, host)
+    const segments = new SegmentSet(env, host, setup.remover)
     try {
       await segments.openAll(versions.version.segments())
       return new Tree(setup, host, segments, active)

@@ -130,7 +130,9 @@ export class CrashScript {
     const expected = this.#history[position - own]!
     const found = new Map(await db.entries().all())
     found.delete('after')
-    expect(Object.fromEntries(found), `${what}, at position ${position}`).toEqual(Object.fromEntries(expected ?? []))
+    expect(Object.fromEntries(found), `${what}, at position ${position}`).toEqual(
+      Object.fromEntries(expected ?? []),
+    )
     await db.put('after', what, { durability: 'disk' })
     await db.del('after', { durability: 'disk' })
     await db.close()

@@ -6,13 +6,24 @@ const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
 const TIMEOUT_MS = 120_000
 
 /** Flushes after a few writes, segments of a few entries, level 1 after two flushes. */
-const TINY: OpenOptions = { memtableBytes: 1024, segmentBytes: 300, blockBytes: 100, l0SegmentsMax: 2, levelRatio: 2 }
+const TINY: OpenOptions = {
+  memtableBytes: 1024,
+  segmentBytes: 300,
+  blockBytes: 100,
+  l0SegmentsMax: 2,
+  levelRatio: 2,
+}
 
 function text(i: number): string {
   return `${i}`.padEnd(40 + (i % 50), '.')
 }
 
-async function writeSome(script: CrashScript, from: number, count: number, durability?: (i: number) => 'disk' | 'os') {
+async function writeSome(
+  script: CrashScript,
+  from: number,
+  count: number,
+  durability?: (i: number) => 'disk' | 'os',
+) {
   for (let i = from; i < from + count; i++) {
     const changes = { [`k${i % 17}`]: text(i), [`k${(i * 7) % 31}`]: i % 5 === 0 ? undefined : text(i + 1) }
     await script.write(changes, durability?.(i))
@@ -36,15 +47,19 @@ describe(`after a crash at any step the store holds a prefix with all that was p
     report('durable writes', await script.checkAll())
   })
 
-  it('writes handed to the system, with some durable ones and barriers', { timeout: TIMEOUT_MS }, async () => {
-    const script = new CrashScript({ ...TINY, durability: 'os' }, SEED + 1)
-    await script.open()
-    await writeSome(script, 0, 50, (i) => (i % 9 === 0 ? 'disk' : 'os'))
-    await script.sync()
-    await writeSome(script, 50, 50, (i) => (i % 13 === 0 ? 'disk' : 'os'))
-    await script.db.close()
-    report('writes handed to the system', await script.checkAll())
-  })
+  it(
+    'writes handed to the system, with some durable ones and barriers',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const script = new CrashScript({ ...TINY, durability: 'os' }, SEED + 1)
+      await script.open()
+      await writeSome(script, 0, 50, (i) => (i % 9 === 0 ? 'disk' : 'os'))
+      await script.sync()
+      await writeSome(script, 50, 50, (i) => (i % 13 === 0 ? 'disk' : 'os'))
+      await script.db.close()
+      report('writes handed to the system', await script.checkAll())
+    },
+  )
 
   it('reopening again and again, each with a new manifest', { timeout: TIMEOUT_MS }, async () => {
     const script = new CrashScript({ ...TINY, durability: 'os', log: { maxBytes: 2000 } }, SEED + 2)

@@ -24,7 +24,13 @@ export class History {
   constructor(options: OpenOptions<Buffer, Buffer>, isDiskSlow: boolean) {
     const env = memoryEnv({ seed: 1 })
     this.#env = isDiskSlow ? { ...env, clock: slowClock(env.clock) } : env
-    this.#options = { ...options, keyEncoding: 'buffer', valueEncoding: 'buffer', workers: 0, durability: 'os' }
+    this.#options = {
+      ...options,
+      keyEncoding: 'buffer',
+      valueEncoding: 'buffer',
+      workers: 0,
+      durability: 'os',
+    }
   }
 
   async run(operations: readonly Operation[]): Promise<void> {
@@ -101,7 +107,8 @@ export class History {
 
   async #conditional({ key, value, condition }: Operation & { type: 'conditional' }): Promise<void> {
     const current = this.#model.find(key)?.position ?? null
-    const ifPosition = condition === 'current' ? current : condition === 'absent' ? null : this.#model.position + 1
+    const ifPosition =
+      condition === 'current' ? current : condition === 'absent' ? null : this.#model.position + 1
     const write = this.#db.put(key, value, { ifPosition })
     if (ifPosition === current) {
       this.#model.apply([{ key, value }])
@@ -114,7 +121,9 @@ export class History {
   /** A held snapshot and what it should show; the last number stands for the present. */
   #heldBy(number: number): { model: Model; options: { snapshot?: Snapshot } } {
     const held = this.#held[number]
-    return held ? { model: held.model, options: { snapshot: held.snapshot } } : { model: this.#model, options: {} }
+    return held
+      ? { model: held.model, options: { snapshot: held.snapshot } }
+      : { model: this.#model, options: {} }
   }
 
   async #get(key: Buffer, { model, options }: ReturnType<History['#heldBy']>): Promise<void> {
@@ -135,7 +144,14 @@ export class History {
     this.#held.push({ snapshot: this.#db.snapshot(), model: this.#model.copy() })
   }
 
-  async #iterate({ range, reverse, limit, steps, isSync, snapshot }: Operation & { type: 'iterate' }): Promise<void> {
+  async #iterate({
+    range,
+    reverse,
+    limit,
+    steps,
+    isSync,
+    snapshot,
+  }: Operation & { type: 'iterate' }): Promise<void> {
     const { model, options } = this.#heldBy(snapshot)
     const query: Range<Buffer> = { ...range, reverse, limit, ...options }
     const all = model.list({ ...range, reverse })

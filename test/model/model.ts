@@ -25,7 +25,8 @@ export class Model {
     this.position++
     for (const { key, value } of ops) {
       const others = this.#entries.filter((entry) => !entry.key.equals(key))
-      this.#entries = value === undefined ? others : sorted([...others, { key, value, position: this.position }])
+      this.#entries =
+        value === undefined ? others : sorted([...others, { key, value, position: this.position }])
     }
   }
 

@@ -32,7 +32,10 @@ const step = fc.option(key, { nil: undefined, freq: 5 })
 export const operation = fc.oneof(
   { weight: 30, arbitrary: fc.record({ type: fc.constant('put' as const), key, value }) },
   { weight: 10, arbitrary: fc.record({ type: fc.constant('del' as const), key }) },
-  { weight: 10, arbitrary: fc.record({ type: fc.constant('batch' as const), ops: fc.array(change, { maxLength: 12 }) }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({ type: fc.constant('batch' as const), ops: fc.array(change, { maxLength: 12 }) }),
+  },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('clear' as const), range }) },
   {
     weight: 5,
@@ -43,7 +46,10 @@ export const operation = fc.oneof(
       condition: fc.constantFrom('current' as const, 'absent' as const, 'stale' as const),
     }),
   },
-  { weight: 14, arbitrary: fc.record({ type: fc.constant('get' as const), key, snapshot: fc.nat({ max: 3 }) }) },
+  {
+    weight: 14,
+    arbitrary: fc.record({ type: fc.constant('get' as const), key, snapshot: fc.nat({ max: 3 }) }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -65,7 +71,10 @@ export const operation = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ type: fc.constant('snapshot' as const) }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant('release' as const), snapshot: fc.nat({ max: 3 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant('release' as const), snapshot: fc.nat({ max: 3 }) }),
+  },
   { weight: 3, arbitrary: fc.record({ type: fc.constant('flush' as const) }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('compact' as const), range }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('reopen' as const) }) },
@@ -85,4 +94,7 @@ export const shape: fc.Arbitrary<OpenOptions<Buffer, Buffer>> = fc.record({
 })
 
 /** Whether every read of a block seems to take long, so that all of them go the asynchronous way. */
-export const isDiskSlow = fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) })
+export const isDiskSlow = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(false) },
+  { weight: 1, arbitrary: fc.constant(true) },
+)

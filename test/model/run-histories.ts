@@ -9,7 +9,10 @@ const LENGTH_MAX = 220
 const TIMEOUT_MS = 240_000
 
 /** `VARVE_SEED` and `VARVE_RUNS` repeat or extend a run; `VARVE_SHRINK=1` looks for the shortest failing history. */
-export function itMatchesTheModel(compaction: NonNullable<OpenOptions['compaction']>, runsDefault: number): void {
+export function itMatchesTheModel(
+  compaction: NonNullable<OpenOptions['compaction']>,
+  runsDefault: number,
+): void {
   const seed = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
   const numRuns = Number(process.env['VARVE_RUNS'] ?? runsDefault)
   it(

@@ -53,7 +53,9 @@ describe('a refused call', () => {
     await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.approximateSize({ lte: wrong }))
   })
 
-  it.each(WRONG_TEXTS.map((value) => [typeof value, value]))('refuses a value that is a %s', async (_, value) => {
+  it.each(
+    WRONG_TEXTS.map((value) => [typeof value, value]),
+  )('refuses a value that is a %s', async (_, value) => {
     const wrong = value as string
     await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.put('k', wrong))
     const ops = [
@@ -74,22 +76,32 @@ describe('a refused call', () => {
     await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.batch(ops as never))
   })
 
-  it.each([undefined, null, 'put', {}, { type: 'clear' }, { type: 'put' }, { type: 'put', key: 'k' }])(
-    'refuses %j as the second operation of a batch',
-    async (op) => {
-      const ops = [{ type: 'put', key: 'first', value: 'ok' }, op]
-      await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.batch(ops as never))
-    },
-  )
+  it.each([
+    undefined,
+    null,
+    'put',
+    {},
+    { type: 'clear' },
+    { type: 'put' },
+    { type: 'put', key: 'k' },
+  ])('refuses %j as the second operation of a batch', async (op) => {
+    const ops = [{ type: 'put', key: 'first', value: 'ok' }, op]
+    await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.batch(ops as never))
+  })
 
-  it.each(['fast', 0, null, {}, { intervalMs: 0 }, { intervalMs: -1 }, { intervalMs: Number.NaN }])(
-    'refuses %j as a durability',
-    async (durability) => {
-      await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.put('k', 'v', { durability } as never))
-      await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.del('k', { durability } as never))
-      await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.batch([], { durability } as never))
-    },
-  )
+  it.each([
+    'fast',
+    0,
+    null,
+    {},
+    { intervalMs: 0 },
+    { intervalMs: -1 },
+    { intervalMs: Number.NaN },
+  ])('refuses %j as a durability', async (durability) => {
+    await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.put('k', 'v', { durability } as never))
+    await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.del('k', { durability } as never))
+    await expectRefused('VARVE_INVALID_ARGUMENT', (to) => to.batch([], { durability } as never))
+  })
 
   it.each(['1', -1, 1.5, Number.NaN, {}, true])('refuses %j as a condition', async (position) => {
     await expectRefused('VARVE_INVALID_ARGUMENT', (to) =>

@@ -63,7 +63,15 @@ describe('options', () => {
     expect(env.fs.list('/')).toEqual([])
   })
 
-  it.each([undefined, null, '', 5, {}, 'a\0b', Buffer.from('/store')])('%j is refused as a path', async (path) => {
+  it.each([
+    undefined,
+    null,
+    '',
+    5,
+    {},
+    'a\0b',
+    Buffer.from('/store'),
+  ])('%j is refused as a path', async (path) => {
     const env = memoryEnv()
     expect(await codeOf(() => open(path as string, { env } as never))).toBe('VARVE_INVALID_ARGUMENT')
     expect(env.fs.list('/')).toEqual([])
@@ -125,7 +133,10 @@ describe('a directory of something else', () => {
     expect(env.fs.openFiles()).toEqual([])
   })
 
-  it.each(['000003.log', '000004.seg'])('is a damaged store where %s is there without CURRENT', async (name) => {
+  it.each([
+    '000003.log',
+    '000004.seg',
+  ])('is a damaged store where %s is there without CURRENT', async (name) => {
     const env = memoryEnv()
     env.fs.makeDirectory(STORE)
     env.fs.writeFile(`${STORE}/${name}`, bytesOf('x'))
@@ -168,9 +179,16 @@ function patchVersion(fs: MemoryFileSystem, name: string, at: number, crcStart: 
 
 describe('a newer format', () => {
   const isKind = { log: /\.log$/, segment: /\.seg$/, manifest: /^MANIFEST/ }
-  it.each(['log', 'segment', 'manifest'] as const)('of a %s is VARVE_FORMAT_VERSION and changes nothing', async (kind) => {
+  it.each([
+    'log',
+    'segment',
+    'manifest',
+  ] as const)('of a %s is VARVE_FORMAT_VERSION and changes nothing', async (kind) => {
     const fs = await smallStore()
-    const name = fs.list(STORE).filter((file) => isKind[kind].test(file)).at(-1)!
+    const name = fs
+      .list(STORE)
+      .filter((file) => isKind[kind].test(file))
+      .at(-1)!
     const { length } = fs.readFile(`${STORE}/${name}`)
     if (kind === 'log') patchVersion(fs, name, 8, 0, 92)
     if (kind === 'segment') patchVersion(fs, name, length - 72 + 8, length - 72, length - 4)
@@ -234,7 +252,10 @@ describe('a read-only store', () => {
 describe('a locked directory', () => {
   it('is VARVE_LOCKED with the pid within one process, until it is closed', async () => {
     const { db, env } = await openMemory()
-    expect(await failureOf(() => openMemory({}, env))).toMatchObject({ code: 'VARVE_LOCKED', pid: process.pid })
+    expect(await failureOf(() => openMemory({}, env))).toMatchObject({
+      code: 'VARVE_LOCKED',
+      pid: process.pid,
+    })
     await db.put('still', 'works')
     await db.close()
     const again = await openMemory({}, env)
@@ -305,7 +326,8 @@ describe('a closed store', () => {
       () => db.approximateSize({}),
       () => iterator.next(),
     ]
-    for (const call of calls) expect([call.toString(), await codeOf(call)]).toEqual([call.toString(), 'VARVE_CLOSED'])
+    for (const call of calls)
+      expect([call.toString(), await codeOf(call)]).toEqual([call.toString(), 'VARVE_CLOSED'])
     snapshot.close()
     await db.close()
     expect(db.position).toBe(1)

@@ -48,7 +48,10 @@ export interface OpenedStore {
   readonly env: MemoryEnv
 }
 
-export async function openMemory(options: OpenOptions = {}, env: MemoryEnv = memoryEnv()): Promise<OpenedStore> {
+export async function openMemory(
+  options: OpenOptions = {},
+  env: MemoryEnv = memoryEnv(),
+): Promise<OpenedStore> {
   return { env, db: await open(STORE, { ...options, env } as OpenOptions) }
 }
 
@@ -66,7 +69,10 @@ export async function dump(db: OpenedStore['db']): Promise<Record<string, string
 }
 
 /** What a store recovers from `fs`. */
-export async function recovered(fs: MemoryFileSystem, options: OpenOptions = TINY): Promise<Record<string, string>> {
+export async function recovered(
+  fs: MemoryFileSystem,
+  options: OpenOptions = TINY,
+): Promise<Record<string, string>> {
   const { db } = await openMemory(options, memoryEnv({ fs }))
   try {
     return await dump(db)
