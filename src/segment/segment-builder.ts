@@ -13,7 +13,13 @@ import { BlockBuilder } from './block-builder.js'
 import { sectionSizeMax, writeSection } from './block-codec.js'
 import { FilterBuilder } from './filter-builder.js'
 import { IndexBuilder, separatorBetween } from './index-block.js'
-import { encodeFooter, encodeProperties, encodeTombstones, FOOTER_BYTES, type SectionHandle } from './segment-format.js'
+import {
+  encodeFooter,
+  encodeProperties,
+  encodeTombstones,
+  FOOTER_BYTES,
+  type SectionHandle,
+} from './segment-format.js'
 import type { SegmentMeta } from './segment-meta.js'
 
 export interface SegmentBuilderOptions {

@@ -23,17 +23,17 @@ function fail(message) {
 }
 
 const filler = 'x'.repeat(150)
-const valueOf = (n) => `${n} ${filler}`
+const valueFor = (n) => `${n} ${filler}`
 
 /** Batch n of a writer: three keys of a slot, a key of its own instead of the last one's, and the count. */
 function batchOf(writer, n) {
   const ops = [
     { type: 'put', key: `${writer}/count`, value: String(n) },
-    { type: 'put', key: `${writer}/own/${n}`, value: valueOf(n) },
+    { type: 'put', key: `${writer}/own/${n}`, value: valueFor(n) },
     { type: 'del', key: `${writer}/own/${n - 1}` },
   ]
   for (let i = 0; i < KEYS; i++) {
-    ops.push({ type: 'put', key: `${writer}/slot/${n % SLOTS}/${i}`, value: valueOf(n) })
+    ops.push({ type: 'put', key: `${writer}/slot/${n % SLOTS}/${i}`, value: valueFor(n) })
   }
   return ops
 }
@@ -43,9 +43,9 @@ function contentsAfter(writer, n) {
   const wanted = new Map()
   if (n === 0) return wanted
   wanted.set(`${writer}/count`, String(n))
-  wanted.set(`${writer}/own/${n}`, valueOf(n))
+  wanted.set(`${writer}/own/${n}`, valueFor(n))
   for (let m = Math.max(1, n - SLOTS + 1); m <= n; m++) {
-    for (let i = 0; i < KEYS; i++) wanted.set(`${writer}/slot/${m % SLOTS}/${i}`, valueOf(m))
+    for (let i = 0; i < KEYS; i++) wanted.set(`${writer}/slot/${m % SLOTS}/${i}`, valueFor(m))
   }
   return wanted
 }
@@ -58,7 +58,8 @@ async function check(db) {
     if (n < acknowledged) fail(`LOST: writer ${writer} has ${n} batches, acknowledged were ${acknowledged}`)
     if (n > started) fail(`INVENTED: writer ${writer} has ${n} batches, started were ${started}`)
     const wanted = contentsAfter(writer, n)
-    if (entries.length !== wanted.size) fail(`TORN: writer ${writer} has ${entries.length} keys of ${wanted.size}`)
+    if (entries.length !== wanted.size)
+      fail(`TORN: writer ${writer} has ${entries.length} keys of ${wanted.size}`)
     for (const [key, value] of entries) {
       if (wanted.get(key) !== value) fail(`TORN: ${key} is ${value.slice(0, 20)} after batch ${n}`)
     }

@@ -90,26 +90,27 @@ async function liveAndDie(directory: string, writers: Writer[], random: SeededRa
   return life
 }
 
-it(
-  `${KILLS} kills at random moments lose nothing that was acknowledged and tear nothing (seed ${SEED})`,
-  async () => {
-    const directory = realpathSync(mkdtempSync(join(tmpdir(), 'varve-kill-')))
-    onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
-    const random = new SeededRandom(SEED)
-    const writers: Writer[] = Array.from({ length: WRITERS }, () => ({ acknowledged: 0, started: 0 }))
-    let checked = 0
-    for (let kill = 1; kill <= KILLS; kill++) {
-      const { signal, exitCode, errors, hasChecked } = await liveAndDie(directory, writers, random)
-      expect({ kill, signal, exitCode, errors }).toEqual({ kill, signal: 'SIGKILL', exitCode: null, errors: '' })
-      if (hasChecked) checked++
-    }
-    const last = start(directory, 'check', writers)
-    const { exitCode, errors, isDone } = await listen(last, writers, () => {})
-    expect({ exitCode, errors, isDone }).toEqual({ exitCode: 0, errors: '', isDone: true })
-    const batches = writers.reduce((sum, { acknowledged }) => sum + acknowledged, 0)
-    console.log(`${KILLS} kills, ${checked + 1} recoveries checked, ${batches} batches, 0 lost, 0 torn`)
-    expect(checked).toBeGreaterThan(KILLS / 2)
-    expect(batches).toBeGreaterThan(KILLS * 10)
-  },
-  120_000,
-)
+it(`${KILLS} kills at random moments lose nothing that was acknowledged and tear nothing (seed ${SEED})`, async () => {
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'varve-kill-')))
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  const random = new SeededRandom(SEED)
+  const writers: Writer[] = Array.from({ length: WRITERS }, () => ({ acknowledged: 0, started: 0 }))
+  let checked = 0
+  for (let kill = 1; kill <= KILLS; kill++) {
+    const { signal, exitCode, errors, hasChecked } = await liveAndDie(directory, writers, random)
+    expect({ kill, signal, exitCode, errors }).toEqual({
+      kill,
+      signal: 'SIGKILL',
+      exitCode: null,
+      errors: '',
+    })
+    if (hasChecked) checked++
+  }
+  const last = start(directory, 'check', writers)
+  const { exitCode, errors, isDone } = await listen(last, writers, () => {})
+  expect({ exitCode, errors, isDone }).toEqual({ exitCode: 0, errors: '', isDone: true })
+  const batches = writers.reduce((sum, { acknowledged }) => sum + acknowledged, 0)
+  console.log(`${KILLS} kills, ${checked + 1} recoveries checked, ${batches} batches, 0 lost, 0 torn`)
+  expect(checked).toBeGreaterThan(KILLS / 2)
+  expect(batches).toBeGreaterThan(KILLS * 10)
+}, 120_000)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { FaultRule } from '../../src/env/faults.js'
-import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
+import type { MemoryEnv } from '../../src/env/memory-env.js'
 import { VarveError } from '../../src/errors.js'
 import { codeOf, dump, type OpenedStore, openMemory, pad, recovered, TINY } from './helpers.js'
 
@@ -65,7 +65,10 @@ async function script(db: Db, run: Run, calls: Calls): Promise<void> {
   await Promise.all(waiting)
 }
 
-async function runWith(rule: FaultRule, calls = ALL_CALLS): Promise<{ run: Run; env: MemoryEnv; fired: number }> {
+async function runWith(
+  rule: FaultRule,
+  calls = ALL_CALLS,
+): Promise<{ run: Run; env: MemoryEnv; fired: number }> {
   const { db, env } = await openMemory(TINY)
   const run: Run = { states: [{}], acknowledged: 0, errors: [] }
   const counter = env.fs.inject(rule)

@@ -110,7 +110,10 @@ describe('a thread that dies', () => {
     expect(existsSync(new URL('compaction/worker-entry.js', DIST))).toBe(true)
   })
 
-  it.each(['flush', 'merge'] as const)('at once under every other %s loses nothing, and work goes on', async (kind) => {
+  it.each([
+    'flush',
+    'merge',
+  ] as const)('at once under every other %s loses nothing, and work goes on', async (kind) => {
     const deaths = dyingWorkers(
       (found, nth) => found === kind && nth % 2 === 1,
       () => -1,
