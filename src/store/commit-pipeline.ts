@@ -113,8 +113,7 @@ export class CommitPipeline {
     const start = this.#group.length === 0 ? this.#log.bodyStart : this.#groupEnd
     // Room for an end frame is always kept.
     if (start + sizeMax + FRAME_HEADER_BYTES <= this.memory.length) return start
-    this.commitNow()
-    this.#rotate(sizeMax)
+    this.rotate(sizeMax)
     return this.#log.bodyStart
   }
 
@@ -140,6 +139,18 @@ export class CommitPipeline {
   commitNow(): void {
     this.#commitGuarded()
     this.#throwIfStopped()
+  }
+
+  /** Completes the current log file and its memtable. @throws VarveError if that failed: writes have stopped then. */
+  rotate(bodyBytes: number): void {
+    this.commitNow()
+    try {
+      this.#log.write()
+      this.#hooks.rotate(LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES + bodyBytes)
+    } catch (error) {
+      this.fail(error)
+      throw this.#failure
+    }
   }
 
   /** Everything committed so far is on disk afterwards. */
@@ -256,16 +267,6 @@ export class CommitPipeline {
     } else if (this.#owedMs > 0) {
       this.#owedMs = 0
       this.#hooks.onStall(undefined)
-    }
-  }
-
-  #rotate(bodyBytes: number): void {
-    try {
-      this.#log.write()
-      this.#hooks.rotate(LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES + bodyBytes)
-    } catch (error) {
-      this.fail(error)
-      throw this.#failure
     }
   }
 

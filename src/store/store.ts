@@ -170,7 +170,7 @@ export class Store {
   /** Everything committed so far is in segments afterwards. */
   async flush(): Promise<void> {
     this.pipeline.commitNow()
-    if (!this.tree.active.isEmpty) this.#rotate(0)
+    if (!this.tree.active.isEmpty) this.pipeline.rotate(0)
     await this.scheduler.flushed()
     this.#throwIfFailed()
   }
