@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { nodeEnv } from '../env/node-env.js'
 import type { WorkerAnswer, WorkerFailure, WorkerRequest } from '../env/node-workers.js'
+import { lowerThreadPriority } from '../env/thread-priority.js'
 import { VarveError } from '../errors.js'
 import { runJob } from './run-job.js'
 import type { AnyJob, AnyResult } from './segment-job.js'
@@ -21,6 +22,8 @@ interface Running {
 const queue: Running[] = []
 let isRunning = false
 const port = parentPort!
+
+lowerThreadPriority()
 
 port.on('message', ({ id, job }: WorkerRequest) => {
   queue.push({ id, isUrgent: job.kind === 'flush', steps: runJob(nodeEnv, job as AnyJob) })

@@ -6,6 +6,7 @@
 import { corruption } from '../errors.js'
 import { type Bytes, cloneBytes, readU32, writeU32 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
+import type { Scratch } from '../util/scratch.js'
 import { compressInto, decompress } from './compression.js'
 
 export const SECTION_TRAILER_BYTES = 5
@@ -29,21 +30,25 @@ export function writeSection(payload: Bytes, isCompressed: boolean, into: Bytes,
   return end + SECTION_TRAILER_BYTES
 }
 
-/** The payload, in memory of its own. `section` is [start, end) of `bytes`, read from `offset` of the file. */
+/**
+ * The payload of the section [start, end) of `bytes`, which was read from `offset` of the file: in memory of its
+ * own, or in `scratch`, or a view of `bytes` that lives as long.
+ */
 export function decodeSection(
-  bytes: Bytes,
+  bytes: Buffer,
   start: number,
   end: number,
   file: string,
   offset: number,
+  scratch?: Scratch,
 ): Buffer {
   const body = end - SECTION_TRAILER_BYTES
   if (body < start) throw corruption(file, offset, 'a section shorter than its trailer')
   if (crc32(bytes, start, body + 1) !== readU32(bytes, body + 1)) {
     throw corruption(file, offset, 'checksum mismatch')
   }
-  if (bytes[body] === RAW) return cloneBytes(bytes, start, body)
-  const plain = bytes[body] === LZ4 ? decompress(bytes.subarray(start, body)) : undefined
+  if (bytes[body] === RAW) return scratch ? bytes.subarray(start, body) : cloneBytes(bytes, start, body)
+  const plain = bytes[body] === LZ4 ? decompress(bytes.subarray(start, body), scratch) : undefined
   if (!plain) throw corruption(file, offset, 'a section that does not decompress')
   return plain
 }

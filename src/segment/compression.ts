@@ -1,5 +1,6 @@
 import { readPackageFile } from '../env/package-file.js'
 import { cloneBytes, readU32 } from '../util/bytes.js'
+import type { Scratch } from '../util/scratch.js'
 
 /**
  * LZ4 by the `lz4-wasm` package. Its own glue needs WebAssembly modules as ES imports, which Node 20 lacks, and
@@ -50,12 +51,17 @@ export function compressInto(bytes: Uint8Array, into: Uint8Array, at: number, si
   })!
 }
 
-/** The plain bytes, in memory of their own; undefined if `bytes` are not what `compress` made. */
-export function decompress(bytes: Uint8Array): Buffer | undefined {
+/** The plain bytes, in memory of their own or in `scratch`; undefined if `bytes` are not what `compress` made. */
+export function decompress(bytes: Uint8Array, scratch?: Scratch): Buffer | undefined {
   if (bytes.length < 4) return undefined
   const plainBytes = readU32(bytes, 0)
   if (plainBytes > PLAIN_BYTES_MAX || plainBytes > bytes.length * RATIO_MAX) return undefined
-  const plain = call('decompress', bytes, cloneBytes)
+  const plain = call('decompress', bytes, (output) => {
+    if (!scratch) return cloneBytes(output)
+    const copy = scratch.take(output.length)
+    copy.set(output)
+    return copy
+  })
   return plain?.length === plainBytes ? plain : undefined
 }
 

@@ -1,6 +1,7 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, EMPTY_BYTES } from '../util/bytes.js'
+import { Scratch } from '../util/scratch.js'
 import { type Block, EntryFields } from './block.js'
 import type { ReadContext } from './read-context.js'
 import type { SegmentReader } from './segment-reader.js'
@@ -11,7 +12,7 @@ const READ_AHEAD_BYTES = 256 * 1024
 const SCAN_AFTER_BLOCKS = 2
 
 export interface SegmentIteratorOptions {
-  /** Whether blocks that a scan loads go into the cache. */
+  /** Whether blocks that a scan loads go into the cache. If not, an entry is gone with the step after it. */
   readonly fillsCache: boolean
 }
 
@@ -20,7 +21,9 @@ export class SegmentIterator implements EntryIterator {
   readonly positionMax: Position
   readonly #reader: SegmentReader
   readonly #context: ReadContext
-  readonly #fillsCache: boolean
+  /** For the blocks of a scan that does not fill the cache. */
+  readonly #scratch: Scratch | undefined
+  readonly #rawScratch = new Scratch()
   readonly #fields = new EntryFields()
   #block: Block | undefined
   #blockNumber = -1
@@ -41,7 +44,7 @@ export class SegmentIterator implements EntryIterator {
   constructor(reader: SegmentReader, context: ReadContext, options: SegmentIteratorOptions) {
     this.#reader = reader
     this.#context = context
-    this.#fillsCache = options.fillsCache
+    this.#scratch = options.fillsCache ? undefined : new Scratch()
     this.positionMax = reader.properties.positionMax
   }
 
@@ -130,7 +133,7 @@ export class SegmentIterator implements EntryIterator {
       return reader.block(number, this.#context)
     }
     if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
-    return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#fillsCache)
+    return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#scratch)
   }
 
   #readAhead(first: number): void {
@@ -138,7 +141,7 @@ export class SegmentIterator implements EntryIterator {
     const limit = index.offsetOf(first) + READ_AHEAD_BYTES
     let last = first
     while (last + 1 < index.count && index.endOf(last + 1) <= limit) last++
-    this.#raw = this.#reader.readRaw(first, last)
+    this.#raw = this.#reader.readRaw(first, last, this.#rawScratch)
     this.#rawFirst = first
     this.#rawLast = last
   }

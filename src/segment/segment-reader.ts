@@ -7,6 +7,7 @@ import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareRanges, equalRange } from '../util/bytes.js'
+import type { Scratch } from '../util/scratch.js'
 import { Block, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
@@ -172,17 +173,18 @@ export class SegmentReader implements BlockSource {
   }
 
   /** The file's bytes of the blocks [first, last], read at once. For scans and for compaction. */
-  readRaw(first: number, last: number): Buffer {
+  readRaw(first: number, last: number, scratch: Scratch): Buffer {
     const start = this.index.offsetOf(first)
-    const bytes = Buffer.allocUnsafeSlow(this.index.endOf(last) - start)
+    const bytes = scratch.take(this.index.endOf(last) - start)
     readFully(this.#file, bytes, start)
     return bytes
   }
 
-  /** A block out of `readRaw(first, …)`. */
-  decodeRaw(raw: Buffer, first: number, number: number, isKept: boolean): Block {
-    const block = this.#decode(raw, this.index.offsetOf(number) - this.index.offsetOf(first), number)
-    return isKept ? this.#keep(number, block) : block
+  /** A block out of `readRaw(first, …)`: for the cache, or in `scratch` and alive as long as `raw`. */
+  decodeRaw(raw: Buffer, first: number, number: number, scratch: Scratch | undefined): Block {
+    const at = this.index.offsetOf(number) - this.index.offsetOf(first)
+    if (scratch) return this.#decode(raw, at, number, scratch)
+    return this.#keep(number, this.#decode(raw, at, number))
   }
 
   /** Whether a synchronous read would be welcome now. */
@@ -230,10 +232,10 @@ export class SegmentReader implements BlockSource {
     return block
   }
 
-  #decode(bytes: Buffer, at: number, number: number): Block {
+  #decode(bytes: Buffer, at: number, number: number, scratch?: Scratch): Block {
     const offset = this.index.offsetOf(number)
     const sizeBytes = this.index.endOf(number) - offset
-    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset)
+    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, scratch)
     const block = Block.parse(payload)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)

@@ -94,7 +94,7 @@ export interface OpenOptions<K = string, V = string> {
   readonly workers?: number
   /** What of the log is kept beyond what recovery needs. */
   readonly log?: LogRetentionOptions
-  /** Bytes of one memtable; default a sixth of `memory`, at most 64 MiB. */
+  /** Bytes of one memtable; default an eighth of `memory`, at most 64 MiB. */
   readonly memtableBytes?: number
   /** Target size of a segment; default 32 MiB. */
   readonly segmentBytes?: number

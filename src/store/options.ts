@@ -8,8 +8,8 @@ const MIB = 2 ** 20
 const MEMORY_DEFAULT = 256 * MIB
 /** Larger memtables gain little and make flushes and replays long. */
 const MEMTABLE_DEFAULT_MAX = 64 * MIB
-/** Memtables that may exist at once when writers are slowed: half of the memory goes to them. */
-const MEMTABLE_SHARE = 1 / 6
+/** Four of them, the one being written and those that wait when writers are slowed, take half of the memory. */
+const MEMTABLE_SHARE = 1 / 8
 
 export interface StoreOptions extends TreeOptions {
   readonly env: Env
