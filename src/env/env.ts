@@ -73,8 +73,10 @@ export interface Clock {
   wallMs(): number
   /** Milliseconds from some start; never goes back. */
   monotonicMs(): number
-  /** Calls back once after `delayMs`; does not keep the process alive. Returns what cancels it. */
+  /** Calls back once after `delayMs`. Returns what cancels it. For what somebody awaits: the process stays alive. */
   after(delayMs: number, callback: () => void): () => void
+  /** As `after`, but does not keep the process alive. */
+  afterUnref(delayMs: number, callback: () => void): () => void
   /** Resolves after `delayMs` (0: after the event loop had a turn); keeps the process alive. */
   sleep(delayMs: number): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { Env } from './env.js'
 import { MemoryFileSystem } from './memory-file-system.js'
 import { SeededRandom } from './seeded-random.js'
-import { sleepFor, startTimer } from './timers.js'
+import { sleepFor, startTimer, startUnrefTimer } from './timers.js'
 
 export interface MemoryEnvOptions {
   /** Decides the random numbers, and where crash states are cut. Default: 1. */
@@ -24,6 +24,7 @@ export function memoryEnv(options: MemoryEnvOptions = {}): MemoryEnv {
       wallMs: () => Date.now(),
       monotonicMs: () => performance.now(),
       after: startTimer,
+      afterUnref: startUnrefTimer,
       sleep: sleepFor,
     },
     random: { fill: (bytes) => random.fill(bytes) },

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { BackgroundWorker, Env, WorkerHandlers } from './env.js'
 import { NodeFileSystem } from './node-file-system.js'
 import { NodeWorker } from './node-workers.js'
-import { sleepFor, startTimer } from './timers.js'
+import { sleepFor, startTimer, startUnrefTimer } from './timers.js'
 
 const WORKER_URL = new URL('../compaction/worker-entry.js', import.meta.url)
 
@@ -15,6 +15,7 @@ export const nodeEnv: Env = {
     wallMs: () => Date.now(),
     monotonicMs: () => performance.now(),
     after: startTimer,
+    afterUnref: startUnrefTimer,
     sleep: sleepFor,
   },
   random: {

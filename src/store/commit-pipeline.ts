@@ -315,7 +315,7 @@ export class CommitPipeline {
 
   #armInterval(): void {
     if (this.#cancelInterval || typeof this.#durability !== 'object' || this.#isClosed) return
-    this.#cancelInterval = this.#env.clock.after(this.#durability.intervalMs, () => {
+    this.#cancelInterval = this.#env.clock.afterUnref(this.#durability.intervalMs, () => {
       this.#cancelInterval = undefined
       if (this.#log.hasUnsynced && !this.#failure) void this.#startSync()
     })

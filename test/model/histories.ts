@@ -197,6 +197,7 @@ function slowClock(clock: Clock): Clock {
       return nowMs
     },
     after: (delayMs, callback) => clock.after(delayMs, callback),
+    afterUnref: (delayMs, callback) => clock.afterUnref(delayMs, callback),
     sleep: () => clock.sleep(0),
   }
 }

@@ -1,0 +1,76 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { open } from '../../src/index.js'
+
+interface Golden {
+  readonly position: number
+  readonly entries: readonly [string, string][]
+}
+
+const GOLDEN = 'fixtures/golden'
+const versions = readdirSync(GOLDEN).filter((name) => /^v\d+$/.test(name))
+const stores = versions.flatMap((version) => [
+  [version, 'closed'],
+  [version, 'crashed'],
+])
+
+const made: string[] = []
+afterEach(() => {
+  for (const path of made.splice(0)) rmSync(path, { recursive: true })
+})
+
+function copyOf(version: string, kind: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'varve-golden-'))
+  made.push(directory)
+  cpSync(join(GOLDEN, version, kind), directory, { recursive: true })
+  return directory
+}
+
+function expectedOf(version: string): Golden {
+  return JSON.parse(readFileSync(join(GOLDEN, `${version}.json`), 'utf8')) as Golden
+}
+
+describe('a store that an earlier version wrote', () => {
+  it('is there for every format version', () => {
+    expect(versions).toEqual(['v1'])
+  })
+
+  it.each(stores)('opens, holds what it held, verifies, and takes writes (%s, %s)', async (version, kind) => {
+    const { position, entries } = expectedOf(version!)
+    const directory = copyOf(version!, kind!)
+    let db = await open(directory)
+    expect(db.position).toBe(position)
+    expect(await db.entries().all()).toEqual(entries)
+    expect(await db.entries({ reverse: true }).all()).toEqual(entries.toReversed())
+    for (const [key, value] of entries) expect(db.getSync(key)).toBe(value)
+    await db.verify()
+    expect(await db.put('new', '1')).toBe(position + 1)
+    await db.compact()
+    await db.close()
+    db = await open(directory)
+    expect(await db.entries().all()).toEqual([...entries, ['new', '1']].sort(byBytes))
+    await db.close()
+  })
+
+  it.each(stores)('opens to be read only, and no byte of it changes (%s, %s)', async (version, kind) => {
+    const { position, entries } = expectedOf(version!)
+    const directory = copyOf(version!, kind!)
+    const before = contentsOf(directory)
+    const db = await open(directory, { readOnly: true })
+    expect(db.position).toBe(position)
+    expect(await db.entries().all()).toEqual(entries)
+    await db.close()
+    expect(contentsOf(directory)).toEqual(before)
+  })
+})
+
+function byBytes([a]: readonly string[], [b]: readonly string[]): number {
+  return Buffer.compare(Buffer.from(a!), Buffer.from(b!))
+}
+
+function contentsOf(directory: string): Map<string, string> {
+  const names = readdirSync(directory).sort()
+  return new Map(names.map((name) => [name, readFileSync(join(directory, name)).toString('latin1')]))
+}
