@@ -13,6 +13,12 @@ interface Held {
   readonly model: Model
 }
 
+/** How to read, and what that should show. */
+interface Shown {
+  readonly model: Model
+  readonly options: { readonly snapshot?: Snapshot }
+}
+
 /** Runs one history on a store and on the model, and compares everything that can be seen. */
 export class History {
   readonly #options: OpenOptions<Buffer, Buffer>
@@ -119,14 +125,14 @@ export class History {
   }
 
   /** A held snapshot and what it should show; the last number stands for the present. */
-  #heldBy(number: number): { model: Model; options: { snapshot?: Snapshot } } {
+  #heldBy(number: number): Shown {
     const held = this.#held[number]
     return held
       ? { model: held.model, options: { snapshot: held.snapshot } }
       : { model: this.#model, options: {} }
   }
 
-  async #get(key: Buffer, { model, options }: ReturnType<History['#heldBy']>): Promise<void> {
+  async #get(key: Buffer, { model, options }: Shown): Promise<void> {
     const expected = model.find(key)
     expect(await this.#db.get(key, options)).toEqual(expected?.value)
     expect(this.#db.getSync(key, options)).toEqual(expected?.value)
@@ -135,7 +141,7 @@ export class History {
     expect(await this.#db.has(key, options)).toBe(expected !== undefined)
   }
 
-  async #getMany(keys: readonly Buffer[], { model, options }: ReturnType<History['#heldBy']>): Promise<void> {
+  async #getMany(keys: readonly Buffer[], { model, options }: Shown): Promise<void> {
     expect(await this.#db.getMany(keys, options)).toEqual(keys.map((key) => model.find(key)?.value))
   }
 
