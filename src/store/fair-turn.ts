@@ -10,6 +10,7 @@ const SLICE_MS = 3
 export class FairTurn {
   readonly #clock: Clock
   #sliceEndMs = 0
+  /** The turn that the running slice ends with at the latest; undefined once it came. */
   #turn: Promise<void> | undefined
 
   constructor(clock: Clock) {
@@ -18,18 +19,12 @@ export class FairTurn {
 
   /** A turn of the event loop to wait for; undefined while none is due. */
   due(): Promise<void> | undefined {
-    if (this.#turn) return this.#turn
     const nowMs = this.#clock.monotonicMs()
-    if (nowMs < this.#sliceEndMs) return undefined
-    if (this.#sliceEndMs === 0 || nowMs > this.#sliceEndMs + SLICE_MS) {
-      // Nobody has asked for a while: the loop has most likely turned meanwhile. A new slice starts.
-      this.#sliceEndMs = nowMs + SLICE_MS
-      return undefined
-    }
+    if (this.#turn) return nowMs < this.#sliceEndMs ? undefined : this.#turn
+    this.#sliceEndMs = nowMs + SLICE_MS
     this.#turn = this.#clock.sleep(0).then(() => {
       this.#turn = undefined
-      this.#sliceEndMs = this.#clock.monotonicMs() + SLICE_MS
     })
-    return this.#turn
+    return undefined
   }
 }
