@@ -6,7 +6,6 @@ import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES } from '../log/log-format.js'
 import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
 import type { Durability } from './contract.js'
-import { FairTurn } from './fair-turn.js'
 import { SyncPacer } from './sync-pacer.js'
 
 /** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
@@ -28,6 +27,8 @@ export interface PipelineHooks {
   active(): Memtable
   /** Starts a log file with room for a frame of `bodyBytes` and the memtable over it. */
   rotate(bodyBytes: number): void
+  /** A turn of the event loop to wait for; undefined while none is due. */
+  dueTurn(): Promise<void> | undefined
   /** At how many bytes a millisecond writes may go on; undefined: freely. */
   writeRate(): number | undefined
   /** Writes wait, or go on again. */
@@ -50,7 +51,6 @@ export class CommitPipeline {
   readonly #hooks: PipelineHooks
   readonly #durability: Durability
   readonly #syncPacer: SyncPacer
-  readonly #fairTurn: FairTurn
   readonly #commitSoon = () => {
     this.#isScheduled = false
     this.#commitGuarded()
@@ -78,7 +78,6 @@ export class CommitPipeline {
     this.#hooks = hooks
     this.#durability = durability
     this.#syncPacer = new SyncPacer(env.clock)
-    this.#fairTurn = new FairTurn(env.clock)
     this.#position = position
     this.#durablePosition = position
   }
@@ -202,7 +201,7 @@ export class CommitPipeline {
     this.#isScheduled = true
     const waitMs = this.#owedMs < WAIT_MS_MIN ? 0 : Math.min(this.#owedMs, WAIT_MS_MAX)
     if (waitMs === 0) {
-      const turn = this.#fairTurn.due()
+      const turn = this.#hooks.dueTurn()
       if (turn) void turn.then(this.#commitSoon)
       else queueMicrotask(this.#commitSoon)
       return

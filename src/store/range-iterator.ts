@@ -9,8 +9,6 @@ import type { Store } from './store.js'
 
 /** Entries between two looks at the clock. */
 const CHECK_EVERY = 64
-/** How long an iterator may hold the thread before others get a turn. */
-const SLICE_MS = 4
 
 /** What of an entry an iterator gives. */
 export type Decode<T> = (cursor: RangeCursor) => T
@@ -39,7 +37,6 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   #isReleased = false
   /** `for await` has no way to close an iterator that came to its end. */
   #closesAtEnd = false
-  #sliceEndMs = 0
   #count = 0
   /** Calls are served one after another. */
   #tail: Promise<unknown> | undefined
@@ -54,7 +51,9 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     if (this.#tail) return this.#queue(() => this.#next())
     try {
       // Without a single await where nothing has to be waited for.
-      if (this.#cursor && !this.#mustPause()) {
+      const turn = this.#dueTurn()
+      if (turn) return this.#queue(() => turn.then(() => this.#next()))
+      if (this.#cursor) {
         this.#throwIfUnusable()
         const value = this.#advance()
         if (value !== undefined) return Promise.resolve({ value: value.value, done: false })
@@ -119,7 +118,11 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
       const cursor = this.#cursor ?? (await this.#start())
       while (values.length < size) {
         this.#throwIfUnusable()
-        if (this.#mustPause()) await this.#pause()
+        const turn = this.#dueTurn()
+        if (turn) {
+          await turn
+          this.#throwIfUnusable()
+        }
         try {
           const value = cursor ? this.#advance() : undefined
           if (value === undefined) {
@@ -145,7 +148,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     const view = this.#view
     if (!view) return undefined
     for (const memtable of view.memtables) {
-      while (!memtable.sortSome()) if (this.#mustPause(true)) await this.#pause()
+      while (!memtable.sortSome()) await this.#setup.store.fairTurn.due()
     }
     this.#throwIfUnusable()
     this.#view = undefined
@@ -160,17 +163,8 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     return { value: this.#setup.decode(this.#cursor) }
   }
 
-  #mustPause(isCoarse = false): boolean {
-    if (!isCoarse && ++this.#count % CHECK_EVERY !== 0) return false
-    const nowMs = this.#setup.store.env.clock.monotonicMs()
-    if (this.#sliceEndMs === 0) this.#sliceEndMs = nowMs + SLICE_MS
-    return nowMs >= this.#sliceEndMs
-  }
-
-  async #pause(): Promise<void> {
-    const { clock } = this.#setup.store.env
-    await clock.sleep(0)
-    this.#sliceEndMs = clock.monotonicMs() + SLICE_MS
+  #dueTurn(): Promise<void> | undefined {
+    return this.#count++ % CHECK_EVERY === 0 ? this.#setup.store.fairTurn.due() : undefined
   }
 
   #queue<R>(work: () => Promise<R>): Promise<R> {

@@ -7,13 +7,11 @@ import { hashKey } from '../util/hash.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
 import type { ReadOptions, Snapshot } from './contract.js'
-import { FairTurn } from './fair-turn.js'
 import { positionOf } from './snapshot.js'
 import type { Store } from './store.js'
 
-/** Reads between two looks at the clock, and how long `getMany` may hold the thread. */
+/** Reads between two looks at the clock. */
 const CHECK_EVERY = 64
-const SLICE_MS = 4
 
 /** Point reads: from memory or a quick disk without waiting, else after the blocks were loaded. */
 export class PointReader<K, V> {
@@ -22,7 +20,6 @@ export class PointReader<K, V> {
   readonly #values: Codec<V>
   readonly #lookup = new Lookup()
   readonly #quick = new ReadContext(false)
-  readonly #fairTurn: FairTurn
   #count = 0
   #scratch = Buffer.allocUnsafeSlow(1024)
 
@@ -30,7 +27,6 @@ export class PointReader<K, V> {
     this.#store = store
     this.#keys = keys
     this.#values = values
-    this.#fairTurn = new FairTurn(store.env.clock)
   }
 
   // Hot (bench/read.bench.js).
@@ -50,7 +46,7 @@ export class PointReader<K, V> {
       try {
         const value = this.#find(prepared, position, this.#quick) ? decode(this.#lookup) : undefined
         if (++this.#count % CHECK_EVERY !== 0) return Promise.resolve(value)
-        const turn = this.#fairTurn.due()
+        const turn = this.#store.fairTurn.due()
         return turn ? turn.then(() => value) : Promise.resolve(value)
       } catch (error) {
         if (!(error instanceof BlockNeeded)) throw error
@@ -76,7 +72,6 @@ export class PointReader<K, V> {
     const context = new ReadContext(false)
     store.tree.pin(position)
     try {
-      let endMs = store.env.clock.monotonicMs() + SLICE_MS
       for (let i = 0; i < prepared.length; ) {
         try {
           values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
@@ -87,10 +82,10 @@ export class PointReader<K, V> {
           store.throwIfClosed()
           continue
         }
-        if (i % CHECK_EVERY !== 0 || store.env.clock.monotonicMs() < endMs) continue
-        await store.env.clock.sleep(0)
+        const turn = i % CHECK_EVERY === 0 || i === prepared.length ? store.fairTurn.due() : undefined
+        if (!turn) continue
+        await turn
         store.throwIfClosed()
-        endMs = store.env.clock.monotonicMs() + SLICE_MS
       }
       return values
     } finally {

@@ -15,6 +15,7 @@ import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline } from './commit-pipeline.js'
 import { type DirectoryListing, listDirectory, prepareDirectory } from './directory.js'
 import { Events } from './events.js'
+import { FairTurn } from './fair-turn.js'
 import { LogArchive } from './log-archive.js'
 import type { StoreOptions } from './options.js'
 import { replayLogs } from './replay.js'
@@ -35,6 +36,8 @@ export class Store {
   readonly options: StoreOptions
   readonly events = new Events()
   readonly stall: StallClock
+  /** One for all that is awaited of this store. */
+  readonly fairTurn: FairTurn
   readonly archive: LogArchive
   readonly tree: Tree
   readonly scheduler: Scheduler
@@ -65,6 +68,7 @@ export class Store {
     this.#remover = parts.remover
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
     this.archive = new LogArchive(this.env, this.directory, this.options.log, parts.remover)
+    this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
       onFlushed: (memtable) => this.#onFlushed(memtable),
@@ -257,6 +261,7 @@ export class Store {
     const hooks = {
       active: () => this.tree.active,
       rotate: (bodyBytes: number) => this.#rotate(bodyBytes),
+      dueTurn: () => this.fairTurn.due(),
       writeRate: () => this.tree.writeRate,
       onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
       onCommitted: () => this.#notifyCommit(),

@@ -1,6 +1,7 @@
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { nodeEnv } from '../../src/env/node-env.js'
 import { FairTurn } from '../../src/store/fair-turn.js'
+import { type OpenedStore, openMemory, pad } from './helpers.js'
 
 function block(ms: number): void {
   const end = performance.now() + ms
@@ -29,5 +30,36 @@ it('asks for no turn where the loop turns by itself', async () => {
     expect(fairTurn.due()).toBeUndefined()
     await new Promise((resolve) => setImmediate(resolve))
     await new Promise((resolve) => setImmediate(resolve))
+  }
+})
+
+describe('a loop that only awaits a store', () => {
+  let db: OpenedStore['db']
+  beforeEach(async () => {
+    db = (await openMemory({ durability: 'memory' })).db
+    await db.batch(Array.from({ length: 2000 }, (_, i) => ({ type: 'put', key: pad(i), value: pad(i) })))
+  })
+  afterEach(() => db.close())
+
+  const keys = Array.from({ length: 100 }, (_, i) => pad(i * 7))
+  it.each<[string, (i: number) => Promise<unknown>]>([
+    ['put', (i) => db.put(pad(i), 'x')],
+    ['get', (i) => db.get(pad(i % 2000))],
+    ['getMany', () => db.getMany(keys)],
+    ['entries().all()', (i) => db.entries({ gte: pad(i % 2000), limit: 10 }).all()],
+    ['keys().next()', (i) => firstKey(i)],
+  ])('lets the event loop turn between calls of %s', async (_, step) => {
+    let turns = 0
+    const timer = setInterval(() => turns++, 1)
+    for (let i = 0, end = performance.now() + 150; performance.now() < end; i++) await step(i)
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(5)
+  })
+
+  async function firstKey(i: number): Promise<void> {
+    for await (const key of db.keys({ gte: pad(i % 1999) })) {
+      expect(key).toBe(pad(i % 1999))
+      break
+    }
   }
 })
