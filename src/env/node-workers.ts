@@ -3,7 +3,7 @@ import { VarveError, type VarveErrorCode } from '../errors.js'
 import type { BackgroundWorker, WorkerHandlers } from './env.js'
 import type { Job, JobResult } from './job.js'
 
-const LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 8 }
+const LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 4 }
 
 /** What crosses to the thread. */
 export interface WorkerRequest {

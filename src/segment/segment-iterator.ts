@@ -7,7 +7,7 @@ import type { ReadContext } from './read-context.js'
 import type { SegmentReader } from './segment-reader.js'
 
 /** File bytes that a scan reads at once after its first few blocks. */
-const READ_AHEAD_BYTES = 256 * 1024
+const READ_AHEAD_BYTES = 128 * 1024
 /** Blocks in a row after which it is a scan. */
 const SCAN_AFTER_BLOCKS = 2
 
