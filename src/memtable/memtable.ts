@@ -109,6 +109,13 @@ export class Memtable implements EntryTable {
     return this.basePosition + this.#positions[entry]!
   }
 
+  hashOf(entry: number): number {
+    const { bytes } = this
+    const op = this.#offsets[entry]!
+    const keyStart = op + OP_HEADER_BYTES
+    return hashKey(bytes, keyStart, keyStart + opKeyLength(bytes, op))
+  }
+
   /** Where the entry's operation stands in `bytes`. */
   offsetOf(entry: number): number {
     return this.#offsets[entry]!

@@ -10,6 +10,8 @@ export type Prepared = string | Uint8Array
 export interface Codec<T> {
   /** Whether `prepare` is no work: else it is called once for each value and the result kept. */
   readonly isDirect: boolean
+  /** Whether what `decode` gives is a view of `bytes`, which must then stay as they are. */
+  readonly givesViews?: boolean
   /** @throws VarveError `VARVE_INVALID_ARGUMENT` for a value of the wrong type. */
   prepare(value: T): Prepared
   /** `bytes` is borrowed. */
@@ -43,6 +45,7 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
   }),
   view: (what) => ({
     isDirect: true,
+    givesViews: true,
     prepare: (value: Uint8Array) => checkBytes(what, value),
     decode: (bytes, start, end) => bytes.subarray(start, end) as never,
   }),

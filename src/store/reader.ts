@@ -18,7 +18,7 @@ export class PointReader<K, V> {
   readonly #store: Store
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
-  readonly #lookup = new Lookup()
+  readonly #lookup: Lookup
   readonly #quick = new ReadContext(false)
   #count = 0
   #scratch = Buffer.allocUnsafeSlow(1024)
@@ -27,6 +27,7 @@ export class PointReader<K, V> {
     this.#store = store
     this.#keys = keys
     this.#values = values
+    this.#lookup = new Lookup(values.givesViews ? undefined : store.tree.rows)
   }
 
   // Hot (bench/read.bench.js).

@@ -1,3 +1,4 @@
+import type { RowCache, RowPlace } from '../cache/row-cache.js'
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import { KIND_PUT, OP_HEADER_BYTES, opKeyLength, opValueLength } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
@@ -15,12 +16,18 @@ import type { Version } from '../version/version.js'
 import type { SegmentSet } from './segment-set.js'
 
 /** Where a lookup ended; filled anew each time, so that the hot path makes no garbage. */
-export class Lookup {
+export class Lookup implements RowPlace {
+  /** Rows to look into before segments; undefined for who keeps `bytes`. */
+  readonly rows: RowCache | undefined
   /** Borrowed: holds the value. */
   bytes: Bytes = EMPTY_BYTES
   valueStart = 0
   valueEnd = 0
   position: Position = 0
+
+  constructor(rows: RowCache | undefined) {
+    this.rows = rows
+  }
 }
 
 interface LevelView {
@@ -111,6 +118,27 @@ export class TreeView {
       // Whatever is older than this memtable is older than its tombstone.
       if (hiddenUpTo > 0) return false
     }
+    const { rows } = lookup
+    if (!rows) return this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)
+    if (rows.find(key, keyStart, keyEnd, hash, atMost, lookup)) return true
+    if (!this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)) return false
+    // What a reader of an older position finds need not be the newest.
+    if (atMost >= this.memtables[0]!.lastPosition) {
+      const { bytes, valueStart, valueEnd, position } = lookup
+      rows.add(key, keyStart, keyEnd, hash, position, bytes, valueStart, valueEnd)
+    }
+    return true
+  }
+
+  #findInSegments(
+    key: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    atMost: Position,
+    context: ReadContext,
+    lookup: Lookup,
+  ): boolean {
     for (const reader of this.#l0) {
       const { range } = reader.meta
       if (compareRanges(range.start, 0, range.start.length, key, keyStart, keyEnd) > 0) continue

@@ -1,3 +1,4 @@
+import { RowCache } from '../cache/row-cache.js'
 import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import type { FileRemover } from '../env/file-remover.js'
@@ -13,8 +14,13 @@ import { type Debt, writeRate } from './stall.js'
 import type { TreeOptions } from './tree-options.js'
 import { TreeView } from './tree-view.js'
 
+/** What of the memory rows may take that point reads found in segments. */
+const ROWS_SHARE = 1 / 4
 /** The block cache never gets less than this share of the memory: a store must not read without any cache. */
 const CACHE_SHARE_MIN = 1 / 16
+
+/** Entries of a flushed memtable whose rows are forgotten before others get their turn: under a millisecond. */
+const ROWS_PER_TURN = 8192
 
 export interface TreeSetup {
   readonly env: Env
@@ -36,6 +42,7 @@ export class Tree {
   readonly options: TreeOptions
   readonly versions: VersionSet
   readonly cache: WeightedCache
+  readonly rows: RowCache
   readonly segments: SegmentSet
   /** How often a block was in the cache, or not. */
   readonly blockReads: { readonly hits: number; readonly misses: number }
@@ -54,6 +61,7 @@ export class Tree {
     this.versions = setup.versions
     this.#onMemtableUnused = (memtable) => setup.onMemtableUnused(memtable)
     this.cache = host.cache
+    this.rows = new RowCache(Math.floor(this.options.memory * ROWS_SHARE))
     this.blockReads = host.blockReads
     this.segments = segments
     this.#memtables = [active]
@@ -138,6 +146,7 @@ export class Tree {
   async install(edit: VersionEdit, flushed?: Memtable): Promise<void> {
     await this.segments.openAll((edit.added ?? []).map(({ meta }) => meta))
     await this.versions.commit(edit)
+    if (flushed) await this.#forgetRows(flushed)
     if (flushed) this.#memtables = this.#memtables.filter((memtable) => memtable !== flushed)
     this.#replaceView()
     const kept = new Set((edit.added ?? []).map(({ meta }) => meta.number))
@@ -166,13 +175,31 @@ export class Tree {
   /** Gives the block cache what memtables, indexes and filters leave of the budget. */
   balanceMemory(): void {
     const { memory } = this.options
-    const rest = memory - this.memtableBytes - this.segments.tableBytes
+    const rest = memory - this.memtableBytes - this.segments.tableBytes - this.rows.sizeBytes
     this.cache.setCapacity(Math.max(rest, memory * CACHE_SHARE_MIN))
   }
 
   /** Closes every file. Readers that still run see closed files. */
   close(): void {
     this.segments.closeAll()
+  }
+
+  /**
+   * The rows of these keys are about to be old. Nobody adds one meanwhile: as long as the memtable is in the view,
+   * reads of its keys end there.
+   */
+  async #forgetRows(memtable: Memtable): Promise<void> {
+    const { rows } = this
+    if (rows.count === 0) return
+    if (!memtable.tombstones.isEmpty) {
+      rows.clear()
+      return
+    }
+    for (let from = 0; from < memtable.count; from += ROWS_PER_TURN) {
+      const to = Math.min(memtable.count, from + ROWS_PER_TURN)
+      for (let entry = from; entry < to; entry++) rows.forget(memtable.hashOf(entry))
+      await this.env.clock.sleep(0)
+    }
   }
 
   #makeView(): TreeView {

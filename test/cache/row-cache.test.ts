@@ -1,0 +1,98 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { RowCache, type RowPlace } from '../../src/cache/row-cache.js'
+import { hashKey } from '../../src/util/hash.js'
+
+const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
+const CAPACITY = 16_384
+
+function place(): RowPlace {
+  return { bytes: Buffer.alloc(0), valueStart: 0, valueEnd: 0, position: 0 }
+}
+
+function add(rows: RowCache, key: Buffer, value: Buffer, position: number): void {
+  rows.add(key, 0, key.length, hashKey(key, 0, key.length), position, value, 0, value.length)
+}
+
+function find(rows: RowCache, key: Buffer, atMost = Number.MAX_SAFE_INTEGER): [string, number] | undefined {
+  const found = place()
+  if (!rows.find(key, 0, key.length, hashKey(key, 0, key.length), atMost, found)) return undefined
+  return [Buffer.from(found.bytes).toString('latin1', found.valueStart, found.valueEnd), found.position]
+}
+
+describe('the row cache', () => {
+  it('gives back what it holds: keys and values of any size, positions up to 48 bits', () => {
+    const rows = new RowCache(CAPACITY)
+    const cases: [string, string, number][] = [
+      ['', 'the empty key', 1],
+      ['a', '', 2],
+      ['k'.repeat(700), 'v'.repeat(1300), 2 ** 40 + 7],
+      ['b', 'x', 2 ** 48 - 1],
+    ]
+    for (const [key, value, position] of cases) add(rows, Buffer.from(key), Buffer.from(value), position)
+    for (const [key, value, position] of cases)
+      expect(find(rows, Buffer.from(key))).toEqual([value, position])
+    expect(rows.count).toBe(4)
+  })
+
+  it('shows no row to a reader of an older position', () => {
+    const rows = new RowCache(CAPACITY)
+    add(rows, Buffer.from('a'), Buffer.from('1'), 10)
+    expect([find(rows, Buffer.from('a'), 9), find(rows, Buffer.from('a'), 10)]).toEqual([
+      undefined,
+      ['1', 10],
+    ])
+  })
+
+  it('keeps no large row, no position beyond 48 bits, and nothing at all without room for a few', () => {
+    const rows = new RowCache(CAPACITY)
+    add(rows, Buffer.from('a'), Buffer.alloc(2040), 1)
+    add(rows, Buffer.from('b'), Buffer.alloc(1), 2 ** 48)
+    const none = new RowCache(1000)
+    add(none, Buffer.from('a'), Buffer.from('1'), 1)
+    expect([rows.count, none.count, none.sizeBytes]).toEqual([0, 0, 0])
+  })
+
+  it(`never gives a value but the last one added for a key and not forgotten since (seed ${SEED})`, () => {
+    const keys = Array.from({ length: 300 }, (_, i) => Buffer.from(`key${i}`.repeat((i % 9) + 1)))
+    const step = fc.record({
+      kind: fc.constantFrom('add', 'add', 'add', 'find', 'find', 'forget'),
+      key: fc.nat(keys.length - 1),
+      size: fc.oneof(fc.nat(100), fc.nat(2100)),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 100, maxLength: 2000 }), (steps) => {
+        const rows = new RowCache(CAPACITY)
+        const model = new Map<number, [string, number]>()
+        let hits = 0
+        for (const [position, { kind, key, size }] of steps.entries()) {
+          const bytes = keys[key]!
+          if (kind === 'add') {
+            const value = `${position}/`.padEnd(size, 'x')
+            add(rows, bytes, Buffer.from(value), position)
+            if (16 + bytes.length + value.length <= 2048) model.set(key, [value, position])
+          } else if (kind === 'forget') {
+            rows.forget(hashKey(bytes, 0, bytes.length))
+            model.delete(key)
+            expect(find(rows, bytes)).toBeUndefined()
+          } else {
+            const found = find(rows, bytes)
+            if (found) expect(found).toEqual(model.get(key))
+            if (found) hits++
+          }
+        }
+        fc.pre(hits > 0)
+      }),
+      { seed: SEED, numRuns: 60 },
+    )
+  })
+
+  it('clears', () => {
+    const rows = new RowCache(CAPACITY)
+    for (let i = 0; i < 1000; i++) add(rows, Buffer.from(`${i}`), Buffer.alloc(100), i)
+    rows.clear()
+    for (let i = 0; i < 1000; i++) expect(find(rows, Buffer.from(`${i}`))).toBeUndefined()
+    add(rows, Buffer.from('a'), Buffer.from('1'), 1)
+    expect([rows.count, find(rows, Buffer.from('a'))]).toEqual([1, ['1', 1]])
+  })
+})
