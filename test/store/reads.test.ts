@@ -344,3 +344,20 @@ describe('a snapshot', () => {
     await db.close()
   })
 })
+
+describe('a value as a view', () => {
+  it('stays as it is, whatever is read after it', async () => {
+    const db = await openWith<string, Uint8Array>({ ...TINY, memory: 65_536, valueEncoding: 'view' })
+    for (let i = 0; i < 400; i++) void db.put(pad(i), Buffer.from(`value ${i} `.repeat(8)))
+    await db.flush()
+    const views = []
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 400; i++) views.push([i, db.getSync(pad(i))!, await db.get(pad(i))] as const)
+    }
+    for (const [i, sync, awaited] of views) {
+      expect(Buffer.from(sync).toString()).toBe(`value ${i} `.repeat(8))
+      expect(Buffer.from(awaited!).toString()).toBe(`value ${i} `.repeat(8))
+    }
+    await db.close()
+  })
+})
