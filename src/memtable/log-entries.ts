@@ -11,8 +11,8 @@ import {
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { type Bytes, cloneBytes } from '../util/bytes.js'
-import type { EntryTable } from './run-iterator.js'
 import { sortEntries } from './sort-entries.js'
+import { type EntryTable, SortedRun } from './sorted-run.js'
 
 /** The entries of a log file's memory without an index: what a flush needs of a memtable. */
 export class LogEntries implements EntryTable {
@@ -44,8 +44,8 @@ export class LogEntries implements EntryTable {
   }
 
   /** All entries as one sorted run. */
-  sorted(): Uint32Array {
-    return sortEntries(this.bytes, this.#offsets, 0, this.#count)
+  sorted(): SortedRun {
+    return new SortedRun(sortEntries(this.bytes, this.#offsets, 0, this.#count))
   }
 
   offsetOf(entry: number): number {

@@ -13,7 +13,7 @@ import { type Bytes, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { firstSlot, HashIndex } from './hash-index.js'
 import { doubled, readTombstone } from './log-entries.js'
-import type { EntryTable } from './run-iterator.js'
+import type { EntryTable, SortedRun } from './sorted-run.js'
 import { SortedRuns } from './sorted-runs.js'
 
 const FIRST_CAPACITY = 256
@@ -127,7 +127,7 @@ export class Memtable implements EntryTable {
   }
 
   /** All entries up to now, as sorted arrays of entry numbers. Those arrays never change. */
-  sortedRuns(): readonly Uint32Array[] {
+  sortedRuns(): readonly SortedRun[] {
     while (!this.sortSome());
     return this.#runs.runs
   }

@@ -1,39 +1,45 @@
 import type { Bytes } from '../util/bytes.js'
 import { compareEntries, sortEntries } from './sort-entries.js'
+import { SortedRun } from './sorted-run.js'
 
 /** Entries sorted in one step: 1 to 3 ms. */
 const SORT_STEP = 8192
 /** Entries merged in one step: about 2 ms. */
 const MERGE_STEP = 16_384
+/** Entries that an ordered read merges beyond what it needs. */
+const IDLE_STEP = 2048
 
 /**
  * The entries of a memtable as a few sorted runs, each at least twice the next, so that an ordered read after a
- * few writes sorts only those. Runs are never changed, only replaced: iterators keep the ones they started with.
+ * few writes sorts only those. While nothing is written every ordered read merges them a little further, towards
+ * one. Runs are never changed, only replaced: iterators keep the ones they started with.
  */
 export class SortedRuns {
   readonly #bytes: Bytes
-  #runs: readonly Uint32Array[] = []
+  #runs: readonly SortedRun[] = []
   #sortedCount = 0
   #merge: RunMerge | undefined
+  /** Of the last two runs, which reads can do without. */
+  #idleMerge: RunMerge | undefined
 
   constructor(bytes: Bytes) {
     this.#bytes = bytes
   }
 
-  get runs(): readonly Uint32Array[] {
+  get runs(): readonly SortedRun[] {
     return this.#runs
   }
 
   get sizeBytes(): number {
-    return this.#sortedCount * 4
+    return this.#runs.reduce((sum, run) => sum + run.sizeBytes, 0)
   }
 
   /** One bounded step towards all of the first `count` entries being sorted in few runs; true when they are. */
   sortSome(offsets: Uint32Array, count: number): boolean {
     if (this.#merge) {
-      const merged = this.#merge.step(this.#bytes, offsets)
+      const merged = this.#merge.step(this.#bytes, offsets, MERGE_STEP)
       if (!merged) return false
-      this.#runs = [...this.#runs.slice(0, -2), merged]
+      this.#replaceLastTwo(merged)
       this.#merge = undefined
     }
     const [older, newer] = this.#runs.slice(-2)
@@ -41,11 +47,30 @@ export class SortedRuns {
       this.#merge = new RunMerge(older, newer)
       return false
     }
-    if (this.#sortedCount === count) return true
+    if (this.#sortedCount === count) {
+      this.#mergeIdle(offsets)
+      return true
+    }
+    this.#idleMerge = undefined
     const end = Math.min(count, this.#sortedCount + SORT_STEP)
-    this.#runs = [...this.#runs, sortEntries(this.#bytes, offsets, this.#sortedCount, end)]
+    const order = sortEntries(this.#bytes, offsets, this.#sortedCount, end)
+    this.#runs = [...this.#runs, new SortedRun(order)]
     this.#sortedCount = end
     return false
+  }
+
+  #mergeIdle(offsets: Uint32Array): void {
+    const [older, newer] = this.#runs.slice(-2)
+    if (!older || !newer) return
+    this.#idleMerge ??= new RunMerge(older, newer)
+    const merged = this.#idleMerge.step(this.#bytes, offsets, IDLE_STEP)
+    if (!merged) return
+    this.#replaceLastTwo(merged)
+    this.#idleMerge = undefined
+  }
+
+  #replaceLastTwo(merged: SortedRun): void {
+    this.#runs = [...this.#runs.slice(0, -2), merged]
   }
 }
 
@@ -56,20 +81,20 @@ class RunMerge {
   #i = 0
   #j = 0
 
-  constructor(a: Uint32Array, b: Uint32Array) {
-    this.#a = a
-    this.#b = b
+  constructor(a: SortedRun, b: SortedRun) {
+    this.#a = a.order
+    this.#b = b.order
     this.#out = new Uint32Array(a.length + b.length)
   }
 
   /** The merged run once it is whole. */
-  step(bytes: Bytes, offsets: Uint32Array): Uint32Array | undefined {
+  step(bytes: Bytes, offsets: Uint32Array, size: number): SortedRun | undefined {
     const a = this.#a
     const b = this.#b
     const out = this.#out
     let i = this.#i
     let j = this.#j
-    const stop = Math.min(out.length, i + j + MERGE_STEP)
+    const stop = Math.min(out.length, i + j + size)
     while (i + j < stop && i < a.length && j < b.length) {
       if (compareEntries(bytes, offsets, a[i]!, b[j]!) < 0) out[i + j] = a[i++]!
       else out[i + j] = b[j++]!
@@ -77,7 +102,7 @@ class RunMerge {
     if (i === a.length || j === b.length) {
       out.set(a.subarray(i), i + j)
       out.set(b.subarray(j), i + j + a.length - i)
-      return out
+      return new SortedRun(out)
     }
     this.#i = i
     this.#j = j
