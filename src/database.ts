@@ -24,6 +24,7 @@ import {
   resolveOptions,
   type StoreOptions,
 } from './store/options.js'
+import type { RangeCursor } from './store/range-cursor.js'
 import { type Decode, type IteratorSetup, iterateSync, StoreRangeIterator } from './store/range-iterator.js'
 import { PointReader } from './store/reader.js'
 import { positionOf, StoreSnapshot } from './store/snapshot.js'
@@ -345,13 +346,18 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return keyRangeOf(bounds, this.#keys.prefixEnd)
   }
 
-  readonly #decodeKey: Decode<K> = ({ bytes, keyStart, keyEnd }) =>
-    this.#keys.decode(bytes as Buffer, keyStart, keyEnd)
+  readonly #decodeKey: Decode<K> = (cursor) => decodeWith(this.#keys, cursor, cursor.keyStart, cursor.keyEnd)
 
-  readonly #decodeValue: Decode<V> = ({ bytes, valueStart, valueEnd }) =>
-    this.#values.decode(bytes as Buffer, valueStart, valueEnd)
+  readonly #decodeValue: Decode<V> = (cursor) =>
+    decodeWith(this.#values, cursor, cursor.valueStart, cursor.valueEnd)
 
   readonly #decodeEntry: Decode<[K, V]> = (cursor) => [this.#decodeKey(cursor), this.#decodeValue(cursor)]
+}
+
+function decodeWith<T>(codec: Codec<T>, cursor: RangeCursor, start: number, end: number): T {
+  const own = codec.decodeOwn ? cursor.ownBytes() : undefined
+  if (own) return codec.decodeOwn!(own as Buffer, start, end)
+  return codec.decode(cursor.bytes as Buffer, start, end)
 }
 
 function limitOf(limit: number | undefined): number {

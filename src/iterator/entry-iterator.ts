@@ -23,6 +23,12 @@ export interface EntryIterator {
   /** No entry of this source is newer. */
   readonly positionMax: Position
 
+  /**
+   * The bytes of the current entry at the same offsets, in memory that nobody else writes to or reads: one copy for
+   * all entries that stand together. Undefined where that would cost more than a copy of the entry.
+   */
+  ownBytes?(): Bytes | undefined
+
   seekToFirst(): void
   seekToLast(): void
   /** To the first entry whose key is at or after `key`. */

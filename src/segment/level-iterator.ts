@@ -83,6 +83,10 @@ export class LevelIterator implements EntryIterator {
     return low - 1
   }
 
+  ownBytes(): Bytes | undefined {
+    return this.#segment!.ownBytes?.()
+  }
+
   #enter(index: number): void {
     if (index < 0 || index >= this.#metas.length) {
       this.#segment = undefined

@@ -1,6 +1,6 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, EMPTY_BYTES } from '../util/bytes.js'
+import { type Bytes, cloneBytes, EMPTY_BYTES } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
 import { type Block, EntryFields } from './block.js'
 import type { ReadContext } from './read-context.js'
@@ -29,6 +29,9 @@ export class SegmentIterator implements EntryIterator {
   #blockNumber = -1
   #entry = 0
   #blocksInRow = 0
+  /** What `ownBytes` gives for `#ownBlock`. */
+  #own: Bytes | undefined
+  #ownBlock: Block | undefined
   #raw: Buffer | undefined
   #rawFirst = 0
   #rawLast = -1
@@ -92,6 +95,15 @@ export class SegmentIterator implements EntryIterator {
   prev(): void {
     if (this.#entry > 0) this.#standOn(this.#block!, this.#blockNumber, this.#entry - 1)
     else this.#enterAtEnd(this.#blockNumber - 1)
+  }
+
+  ownBytes(): Bytes | undefined {
+    const block = this.#block!
+    if (block === this.#ownBlock) return this.#own
+    if (this.#blocksInRow < SCAN_AFTER_BLOCKS) return undefined
+    this.#ownBlock = block
+    this.#own = cloneBytes(block.bytes)
+    return this.#own
   }
 
   #enter(number: number, entry: number): void {

@@ -16,6 +16,8 @@ export interface Codec<T> {
   prepare(value: T): Prepared
   /** `bytes` is borrowed. */
   decode(bytes: Buffer, start: number, end: number): T
+  /** As `decode`, where it is no work once `bytes` may be given away. */
+  readonly decodeOwn?: (bytes: Buffer, start: number, end: number) => T
   /** The first key after those that start with what `prefix` encodes; left out: by its bytes. */
   readonly prefixEnd?: (prefix: Uint8Array) => Uint8Array | undefined
 }
@@ -42,6 +44,7 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
     isDirect: true,
     prepare: (value: Uint8Array) => checkBytes(what, value),
     decode: (bytes, start, end) => copyOut(bytes, start, end) as never,
+    decodeOwn: (bytes, start, end) => bytes.subarray(start, end) as never,
   }),
   view: (what) => ({
     isDirect: true,

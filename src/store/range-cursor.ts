@@ -1,3 +1,4 @@
+import type { EntryIterator } from '../iterator/entry-iterator.js'
 import { MergingIterator } from '../iterator/merging-iterator.js'
 import { KIND_PUT } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
@@ -38,6 +39,8 @@ export class RangeCursor {
   /** Where a new start must go on from: the last key given, or a key that was sought. */
   #from: { readonly key: Bytes; readonly isInclusive: boolean } | undefined
   #isDone = false
+  /** Stands on the entry that was given; undefined where it has gone on since. */
+  #source: EntryIterator | undefined
   bytes: Bytes = EMPTY_BYTES
   keyStart = 0
   keyEnd = 0
@@ -65,6 +68,11 @@ export class RangeCursor {
     }
     this.#left--
     return true
+  }
+
+  /** As `EntryIterator.ownBytes`, of the entry that was given last. */
+  ownBytes(): Bytes | undefined {
+    return this.#source?.ownBytes?.()
   }
 
   /** The next `advance` gives the first entry at or after `key` in the direction of travel, within the range. */
@@ -102,6 +110,7 @@ export class RangeCursor {
       const tombstone = this.#hider(entry.bytes, entry.keyStart, entry.keyEnd, entry.position)
       if (!tombstone && entry.kind === KIND_PUT) {
         this.#give(entry.bytes, entry.keyStart, entry.keyEnd, entry.valueStart, entry.valueEnd)
+        this.#source = entry
         return true
       }
       this.#noteKey(entry.bytes, entry.keyStart, entry.keyEnd)
