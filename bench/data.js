@@ -68,3 +68,22 @@ export function valuePool(size) {
   const pool = Array.from({ length: count }, (_, index) => valueAt(index))
   return (index) => pool[mix(index) % count]
 }
+
+/**
+ * A seeded stream of ranks from 0 to `count` - 1, small ones most often, as `theta` says (YCSB takes 0.99).
+ * Source: Gray et al., "Quickly generating billion-record synthetic databases", 1994.
+ */
+export function zipfian(count, theta, seed) {
+  const next = numbers(seed)
+  let zeta = 0
+  for (let i = 1; i <= count; i++) zeta += 1 / i ** theta
+  const alpha = 1 / (1 - theta)
+  const eta = (1 - (2 / count) ** (1 - theta)) / (1 - (1 + 0.5 ** theta) / zeta)
+  return function rank() {
+    const u = next(2 ** 31) / 2 ** 31
+    const scaled = u * zeta
+    if (scaled < 1) return 0
+    if (scaled < 1 + 0.5 ** theta) return 1
+    return Math.floor(count * (eta * u - eta + 1) ** alpha)
+  }
+}

@@ -1,14 +1,12 @@
 /** Loads a large store, watching the event loop and resident memory, then reopens it and checks it. */
-import { readFileSync } from 'node:fs'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
 import { open } from '../dist/index.js'
 import { keyOf, missingKeyOf, numbers, valuePool } from './data.js'
 import { directoryBytes, makeDirectory, removeDirectory } from './directory.js'
+import { MIB, watched } from './watch.js'
 
 const SEED = 20_260_802
 const BATCH = 1000
-const MIB = 2 ** 20
 
 function readOptions() {
   const { values } = parseArgs({
@@ -25,37 +23,6 @@ function readOptions() {
     memory: Number(values.memory) * MIB,
     gets: Number(values.gets),
   }
-}
-
-/** Milliseconds that this thread has run on a core; the rest of a delay it waited for one. Linux only. */
-function ownMs() {
-  try {
-    return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / 1e6
-  } catch {
-    return Number.NaN
-  }
-}
-
-/** Runs `work` under a watch on the event loop and on resident memory. */
-async function watched(work) {
-  const delays = monitorEventLoopDelay({ resolution: 1 })
-  let residentMax = 0
-  let ownMaxMs = 0
-  let lastOwnMs = ownMs()
-  const sampler = setInterval(() => {
-    const now = ownMs()
-    ownMaxMs = Math.max(ownMaxMs, now - lastOwnMs)
-    lastOwnMs = now
-    residentMax = Math.max(residentMax, process.memoryUsage.rss())
-  }, 1)
-  delays.enable()
-  const start = performance.now()
-  await work()
-  const seconds = (performance.now() - start) / 1000
-  delays.disable()
-  clearInterval(sampler)
-  const delayMaxMs = delays.max / 1e6
-  return { seconds, residentMax, ownMaxMs, delayMaxMs, delayP999Ms: delays.percentile(99.9) / 1e6 }
 }
 
 async function load(db, { entries, valueAt }) {

@@ -1,7 +1,7 @@
 import type { Clock } from '../env/env.js'
 
 /** How long a chain of promises may run before timers and I/O get their turn. */
-const SLICE_MS = 3
+const SLICE_MS = 1
 
 /**
  * Keeps loops that await what is ready at once from starving the event loop: promises alone never let it turn, so
