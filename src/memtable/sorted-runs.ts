@@ -6,8 +6,18 @@ import { SortedRun } from './sorted-run.js'
 const SORT_STEP = 8192
 /** Entries merged in one step: about 2 ms. */
 const MERGE_STEP = 16_384
-/** Entries that an ordered read merges beyond what it needs. */
-const IDLE_STEP = 2048
+/** Entries that an ordered read merges beyond what it needs, once so many came without a write in between. */
+const IDLE_STEP = 1024
+const IDLE_AFTER_READS = 16
+/** A run many times shorter than the one before costs reads little, and merging it much. */
+const IDLE_RATIO = 16
+
+/** A merge of two runs that reads can do without. */
+interface IdleMerge {
+  readonly older: SortedRun
+  readonly newer: SortedRun
+  readonly merge: RunMerge
+}
 
 /**
  * The entries of a memtable as a few sorted runs, each at least twice the next, so that an ordered read after a
@@ -19,8 +29,8 @@ export class SortedRuns {
   #runs: readonly SortedRun[] = []
   #sortedCount = 0
   #merge: RunMerge | undefined
-  /** Of the last two runs, which reads can do without. */
-  #idleMerge: RunMerge | undefined
+  #idle: IdleMerge | undefined
+  #quietReads = 0
 
   constructor(bytes: Bytes) {
     this.#bytes = bytes
@@ -51,7 +61,7 @@ export class SortedRuns {
       this.#mergeIdle(offsets)
       return true
     }
-    this.#idleMerge = undefined
+    this.#quietReads = 0
     const end = Math.min(count, this.#sortedCount + SORT_STEP)
     const order = sortEntries(this.#bytes, offsets, this.#sortedCount, end)
     this.#runs = [...this.#runs, new SortedRun(order)]
@@ -59,14 +69,24 @@ export class SortedRuns {
     return false
   }
 
+  /** The oldest two: writes go on beside it, since they only ever touch the newest runs at first. */
   #mergeIdle(offsets: Uint32Array): void {
-    const [older, newer] = this.#runs.slice(-2)
-    if (!older || !newer) return
-    this.#idleMerge ??= new RunMerge(older, newer)
-    const merged = this.#idleMerge.step(this.#bytes, offsets, IDLE_STEP)
+    this.#idle ??= this.#startIdle()
+    if (!this.#idle) return
+    const { older, newer, merge } = this.#idle
+    const merged = merge.step(this.#bytes, offsets, IDLE_STEP)
     if (!merged) return
-    this.#replaceLastTwo(merged)
-    this.#idleMerge = undefined
+    this.#idle = undefined
+    const at = this.#runs.indexOf(older)
+    // A merge that could not wait may have taken one of them meanwhile.
+    if (at >= 0 && this.#runs[at + 1] === newer) this.#runs = this.#runs.toSpliced(at, 2, merged)
+  }
+
+  #startIdle(): IdleMerge | undefined {
+    const [older, newer] = this.#runs
+    if (!older || !newer || newer.length * IDLE_RATIO < older.length) return undefined
+    if (++this.#quietReads < IDLE_AFTER_READS) return undefined
+    return { older, newer, merge: new RunMerge(older, newer) }
   }
 
   #replaceLastTwo(merged: SortedRun): void {
