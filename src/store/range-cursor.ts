@@ -7,6 +7,7 @@ import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js
 import type { ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { type Bytes, compareBytes, compareRanges, EMPTY_BYTES, equalRange, successor } from '../util/bytes.js'
+import { DeadStretch } from './dead-stretch.js'
 
 /** Entries under one range tombstone that are walked before the rest of it is skipped. */
 const WALK_MAX = 16
@@ -39,6 +40,7 @@ export class RangeCursor {
   /** Where a new start must go on from: the last key given, or a key that was sought. */
   #from: { readonly key: Bytes; readonly isInclusive: boolean } | undefined
   #isDone = false
+  readonly #dead: DeadStretch
   /** Stands on the entry that was given; undefined where it has gone on since. */
   #source: EntryIterator | undefined
   bytes: Bytes = EMPTY_BYTES
@@ -56,6 +58,7 @@ export class RangeCursor {
     this.#isReverse = options.isReverse
     this.#position = options.position
     this.#left = options.limit
+    this.#dead = new DeadStretch(view, options.position)
   }
 
   /** To the next entry; false at the end. */
@@ -77,6 +80,7 @@ export class RangeCursor {
 
   /** The next `advance` gives the first entry at or after `key` in the direction of travel, within the range. */
   seek(key: Bytes): void {
+    this.#dead.forget()
     this.#from = { key, isInclusive: true }
     this.#isPlaced = false
     this.#isDone = false
@@ -96,13 +100,15 @@ export class RangeCursor {
     const wasPlaced = this.#isPlaced
     this.#isPlaced = false
     if (wasPlaced) this.#skipVersions()
-    else this.#placeForward()
+    else if (!this.#placeForward()) return false
     let walked = 0
     while (merged.isValid) {
       const entry = merged.current
       const { end } = this.#range
-      if (end && compareRanges(entry.bytes, entry.keyStart, entry.keyEnd, end, 0, end.length) >= 0)
+      if (end && compareRanges(entry.bytes, entry.keyStart, entry.keyEnd, end, 0, end.length) >= 0) {
+        this.#dead.endForward(end)
         return false
+      }
       if (entry.position > this.#position) {
         merged.next()
         continue
@@ -111,6 +117,8 @@ export class RangeCursor {
       if (!tombstone && entry.kind === KIND_PUT) {
         this.#give(entry.bytes, entry.keyStart, entry.keyEnd, entry.valueStart, entry.valueEnd)
         this.#source = entry
+        if (this.#dead.isWorthIt) this.#dead.endForward(this.bytes.subarray(this.keyStart, this.keyEnd))
+        else this.#dead.forget()
         return true
       }
       this.#noteKey(entry.bytes, entry.keyStart, entry.keyEnd)
@@ -120,6 +128,7 @@ export class RangeCursor {
       }
       this.#skipVersions()
     }
+    this.#dead.endForward(undefined)
     return false
   }
 
@@ -131,9 +140,17 @@ export class RangeCursor {
     while (merged.isValid) {
       const { start } = this.#range
       const first = merged.current
-      if (compareRanges(first.bytes, first.keyStart, first.keyEnd, start, 0, start.length) < 0) return false
-      if (this.#takeNewestBackward()) return true
+      if (compareRanges(first.bytes, first.keyStart, first.keyEnd, start, 0, start.length) < 0) {
+        this.#dead.endBackward(start)
+        return false
+      }
+      if (!this.#takeNewestBackward()) continue
+      if (this.#dead.isWorthIt)
+        this.#dead.endBackward(successor(this.bytes.subarray(this.keyStart, this.keyEnd)))
+      else this.#dead.forget()
+      return true
     }
+    this.#dead.endBackward(EMPTY_BYTES)
     return false
   }
 
@@ -187,14 +204,20 @@ export class RangeCursor {
     this.keyStart = keyStart
     this.keyEnd = keyEnd
     this.#from = undefined
+    this.#dead.pass()
   }
 
-  #placeForward(): void {
+  /** False if nothing can be there. */
+  #placeForward(): boolean {
     const { start } = this.#range
     const from = this.#resumeKey()
     let target = from ? (from.isInclusive ? from.key : successor(from.key)) : start
     if (compareBytes(target, start) < 0) target = start
-    this.#merged.seekGE(target)
+    const gap = this.#view.gaps.at(target, this.#position, this.#view.memtables)
+    this.#dead.begin(gap ? gap.from : target)
+    if (gap && !gap.to) return false
+    this.#merged.seekGE(gap?.to ?? target)
+    return true
   }
 
   #placeBackward(): void {
@@ -202,6 +225,9 @@ export class RangeCursor {
     const from = this.#resumeKey()
     let target = from ? (from.isInclusive ? successor(from.key) : from.key) : end
     if (end && target && compareBytes(target, end) > 0) target = end
+    const gap = this.#view.gaps.before(target, this.#position, this.#view.memtables)
+    this.#dead.begin(gap ? gap.to : target)
+    if (gap) target = gap.from
     if (target) this.#merged.seekLT(target)
     else this.#merged.seekToLast()
   }

@@ -13,6 +13,7 @@ import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { SegmentReader } from '../segment/segment-reader.js'
 import { type Bytes, compareRanges, EMPTY_BYTES } from '../util/bytes.js'
 import type { Version } from '../version/version.js'
+import type { DeadGaps } from './dead-gaps.js'
 import type { SegmentSet } from './segment-set.js'
 
 /** Where a lookup ended; filled anew each time, so that the hot path makes no garbage. */
@@ -43,6 +44,7 @@ export class TreeView {
   /** Newest first. */
   readonly memtables: readonly Memtable[]
   readonly version: Version
+  readonly gaps: DeadGaps
   readonly #l0: readonly SegmentReader[]
   readonly #levels: readonly LevelView[]
   readonly #segments: SegmentSet
@@ -56,10 +58,12 @@ export class TreeView {
     memtables: readonly Memtable[],
     version: Version,
     segments: SegmentSet,
+    gaps: DeadGaps,
     onUnused: (view: TreeView) => void,
   ) {
     this.memtables = memtables
     this.version = version
+    this.gaps = gaps
     this.#segments = segments
     this.#onUnused = onUnused
     const levels = version.levels.map((metas) => ({

@@ -9,6 +9,7 @@ import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
 import type { Version, VersionEdit } from '../version/version.js'
 import type { VersionSet } from '../version/version-set.js'
+import { DeadGaps } from './dead-gaps.js'
 import { SegmentSet } from './segment-set.js'
 import { type Debt, writeRate } from './stall.js'
 import type { TreeOptions } from './tree-options.js'
@@ -46,6 +47,7 @@ export class Tree {
   readonly segments: SegmentSet
   /** How often a block was in the cache, or not. */
   readonly blockReads: { readonly hits: number; readonly misses: number }
+  readonly #gaps = new DeadGaps()
   readonly #onMemtableUnused: (memtable: Memtable) => void
   /** Newest first: the active one, then those that wait to be flushed. */
   #memtables: readonly Memtable[]
@@ -147,7 +149,10 @@ export class Tree {
     await this.segments.openAll((edit.added ?? []).map(({ meta }) => meta))
     await this.versions.commit(edit)
     if (flushed) await this.#forgetRows(flushed)
-    if (flushed) this.#memtables = this.#memtables.filter((memtable) => memtable !== flushed)
+    if (flushed) {
+      this.#memtables = this.#memtables.filter((memtable) => memtable !== flushed)
+      this.#gaps.forget(flushed)
+    }
     this.#replaceView()
     const kept = new Set((edit.added ?? []).map(({ meta }) => meta.number))
     for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
@@ -206,7 +211,8 @@ export class Tree {
     for (const memtable of this.#memtables) {
       this.#memtableUses.set(memtable, (this.#memtableUses.get(memtable) ?? 0) + 1)
     }
-    return new TreeView(this.#memtables, this.version, this.segments, (view) => this.#dropMemtables(view))
+    const onUnused = (view: TreeView) => this.#dropMemtables(view)
+    return new TreeView(this.#memtables, this.version, this.segments, this.#gaps, onUnused)
   }
 
   #replaceView(): void {
