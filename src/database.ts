@@ -1,4 +1,6 @@
 import { VarveError } from './errors.js'
+import type { Change } from './feed/change.js'
+import { ChangeFeed } from './feed/change-feed.js'
 import { ALL_KEYS, isEmptyRange, type KeyRange, keyRangeOf } from './key/key-range.js'
 import type { Position } from './key/position.js'
 import { checkKey, PreparedBatch, writeClearRange, writeDel, writePut } from './store/batch-encoder.js'
@@ -6,6 +8,7 @@ import { type Codec, codecOf, toBytes } from './store/codec.js'
 import type { CommitPipeline } from './store/commit-pipeline.js'
 import type {
   BatchOp,
+  ChangesOptions,
   Check,
   Durability,
   Range,
@@ -208,6 +211,28 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return iterateSync(this.#iteration(range, this.#decodeValue))
   }
 
+  /**
+   * The log as a sequence of changes: one for each committed batch, whole and in order, without a hole. Reads at its
+   * caller's pace, and keeps the log from its position on while it is open, up to `log.pinnedMaxBytes`. Shows only
+   * what the store's durability has promised. `for await` closes it; else call `return`.
+   * @throws VarveError `VARVE_POSITION_LOST` with the oldest position where the log no longer reaches back that far,
+   * `VARVE_INVALID_ARGUMENT` for a position that is none or is not there yet, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
+   */
+  changes(options: ChangesOptions<K> = {}): AsyncIterableIterator<Change<K, V>> {
+    const store = this.#store
+    store.throwIfClosed()
+    const { live = false, prefix, signal } = options
+    return new ChangeFeed({
+      store,
+      keys: this.#keys,
+      values: this.#values,
+      after: startOfFeed(store, options.after),
+      isLive: live,
+      range: prefix === undefined ? undefined : this.#rangeOf({ prefix }),
+      signal,
+    })
+  }
+
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
     this.#store.throwIfClosed()
@@ -358,6 +383,18 @@ function decodeWith<T>(codec: Codec<T>, cursor: RangeCursor, start: number, end:
   const own = codec.decodeOwn ? cursor.ownBytes() : undefined
   if (own) return codec.decodeOwn!(own as Buffer, start, end)
   return codec.decode(cursor.bytes as Buffer, start, end)
+}
+
+function startOfFeed(store: Store, after: Position | undefined): Position {
+  const oldest = store.oldestPosition
+  if (after === undefined) return oldest - 1
+  if (!Number.isSafeInteger(after) || after < 0) throw invalid('after is a position')
+  if (after > store.position) throw invalid(`after is ${after}, but the store is at ${store.position}`)
+  if (after < oldest - 1) {
+    const message = `the log no longer holds position ${after + 1}: it starts at ${oldest}`
+    throw new VarveError('VARVE_POSITION_LOST', message, { position: oldest })
+  }
+  return after
 }
 
 function limitOf(limit: number | undefined): number {

@@ -1,9 +1,11 @@
 export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
+export type { Change, ClearOp } from './feed/change.js'
 export type { Encoding } from './key/encoding.js'
 export type { Position } from './key/position.js'
 export type {
   BatchOp,
+  ChangesOptions,
   Check,
   Durability,
   LevelStats,

@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   compaction: 7,
   tree: 8,
   store: 9,
+  feed: 10,
   'database.ts': 12,
   cli: 14,
   'index.ts': 15,

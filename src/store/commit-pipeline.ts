@@ -34,6 +34,8 @@ export interface PipelineHooks {
   /** Writes wait, or go on again. */
   onStall(waitedMs: number | undefined): void
   onCommitted(position: Position): void
+  /** More is on disk. */
+  onDurable(): void
   onFailure(error: VarveError): void
 }
 
@@ -310,6 +312,7 @@ export class CommitPipeline {
   #finishSync(position: Position, waiters: readonly Waiter[]): void {
     this.noteFlushed(position)
     for (const waiter of waiters) waiter.resolve(waiter.position)
+    this.#hooks.onDurable()
   }
 
   #armInterval(): void {

@@ -116,6 +116,18 @@ export interface LogRetentionOptions {
   readonly pinnedMaxBytes?: number
 }
 
+/** What `changes` shows. */
+export interface ChangesOptions<K> {
+  /** Starts after this position; left out: with the oldest change that the log still holds. */
+  readonly after?: Position | undefined
+  /** At the end, wait for what is written next; left out, the feed ends there. */
+  readonly live?: boolean | undefined
+  /** Only operations on keys with this prefix, and only changes that hold any. */
+  readonly prefix?: K | undefined
+  /** Ends the feed with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** What `verify` has read and found sound. */
 export interface VerifyReport {
   readonly segments: number

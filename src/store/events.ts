@@ -6,6 +6,8 @@ export type StoreEvent =
   | { readonly type: 'stall.began'; readonly waitingMemtables: number; readonly l0Segments: number }
   | { readonly type: 'stall.ended'; readonly durationMs: number }
   | { readonly type: 'log.rotated'; readonly logNumber: number }
+  /** Readers that held the log at `position` held more than `log.pinnedMaxBytes`: they have lost changes. */
+  | { readonly type: 'log.evicted'; readonly position: number; readonly oldestPosition: number }
   /** Writes have stopped for good; `health` in `stats()` says the same. */
   | { readonly type: 'store.failed'; readonly error: Error }
   | { readonly type: 'store.closed' }

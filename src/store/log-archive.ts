@@ -6,21 +6,42 @@ import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo } from '../log/log-retention.js'
 import type { LogRetentionOptions } from './contract.js'
 
+/** A reader's hold on the log: what comes after its position stays, up to the cap on what pins may hold. */
+export interface LogPin {
+  /** The reader has everything up to `position`. */
+  advance(position: Position): void
+  /** Idempotent. */
+  release(): void
+}
+
+export interface ArchiveSetup {
+  readonly env: Env
+  readonly directory: string
+  readonly limits: Required<LogRetentionOptions>
+  readonly remover: FileRemover
+  /** Pins held more than they may: readers at `position` and up to `oldestPosition` - 2 have lost changes. */
+  onEvicted(position: Position, oldestPosition: Position): void
+}
+
 /** The complete log files that are still on disk, and the readers that need them. Removes what nobody needs. */
 export class LogArchive {
   readonly #env: Env
   readonly #directory: string
   readonly #limits: Required<LogRetentionOptions>
   readonly #remover: FileRemover
+  readonly #onEvicted: ArchiveSetup['onEvicted']
   readonly #pins = new Map<symbol, Position>()
+  /** Recovery does not need what is up to here. */
+  #flushedPosition: Position = 0
   #files: LogFileInfo[] = []
   #isKeepingFiles = false
 
-  constructor(env: Env, directory: string, limits: Required<LogRetentionOptions>, remover: FileRemover) {
-    this.#remover = remover
+  constructor({ env, directory, limits, remover, onEvicted }: ArchiveSetup) {
     this.#env = env
     this.#directory = directory
     this.#limits = limits
+    this.#remover = remover
+    this.#onEvicted = onEvicted
   }
 
   /**
@@ -57,19 +78,39 @@ export class LogArchive {
     this.#files.push(file)
   }
 
-  /** Keeps changes after `position` until the returned function is called. */
-  pin(position: Position): () => void {
+  /** Keeps changes after `position`. */
+  pin(position: Position): LogPin {
     const key = Symbol('pin')
     this.#pins.set(key, position)
-    return () => this.#pins.delete(key)
+    const trimFrom = (before: Position) => {
+      if (this.#files[0] && before <= this.#files[0].lastPosition) this.trim(this.#flushedPosition)
+    }
+    return {
+      advance: (next) => {
+        const before = this.#pins.get(key)
+        if (before === undefined || before === next) return
+        this.#pins.set(key, next)
+        trimFrom(before)
+      },
+      release: () => {
+        const before = this.#pins.get(key)
+        if (before !== undefined && this.#pins.delete(key)) trimFrom(before)
+      },
+    }
   }
 
+  /** Removes what nobody needs. */
   trim(flushedPosition: Position): void {
     if (this.#isKeepingFiles) return
+    this.#flushedPosition = flushedPosition
     const pinnedPosition = this.#pins.size === 0 ? undefined : Math.min(...this.#pins.values()) + 1
     const nowMs = this.#env.clock.wallMs()
     const count = countToTrim(this.#files, { flushedPosition, pinnedPosition, nowMs, ...this.#limits })
-    for (const file of this.#files.splice(0, count)) this.#remove(file.number)
+    const removed = this.#files.splice(0, count)
+    for (const file of removed) this.#remove(file.number)
+    const end = removed[removed.length - 1]?.lastPosition
+    if (end !== undefined && pinnedPosition !== undefined && pinnedPosition <= end)
+      this.#onEvicted(pinnedPosition - 1, end + 1)
   }
 
   keepFiles(): void {

@@ -67,7 +67,14 @@ export class Store {
     this.#pool = parts.pool
     this.#remover = parts.remover
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
-    this.archive = new LogArchive(this.env, this.directory, this.options.log, parts.remover)
+    this.archive = new LogArchive({
+      env: this.env,
+      directory: this.directory,
+      limits: this.options.log,
+      remover: parts.remover,
+      onEvicted: (position, oldestPosition) =>
+        this.events.emit({ type: 'log.evicted', position, oldestPosition }),
+    })
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
@@ -135,6 +142,11 @@ export class Store {
 
   get durablePosition(): Position {
     return this.#pipeline?.durablePosition ?? this.tree.active.lastPosition
+  }
+
+  /** What a write's own durability has promised: a feed shows no more. */
+  get promisedPosition(): Position {
+    return this.options.durability === 'disk' ? this.durablePosition : this.position
   }
 
   /** The oldest change that is still in the log files; one above `position` if none is. */
@@ -265,6 +277,7 @@ export class Store {
       writeRate: () => this.tree.writeRate,
       onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
       onCommitted: () => this.#notifyCommit(),
+      onDurable: () => this.#notifyCommit(),
       onFailure: (error: VarveError) => {
         this.tree.segments.keepFiles()
         this.archive.keepFiles()

@@ -1,0 +1,145 @@
+import { VarveError } from '../errors.js'
+import type { KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import type { Codec } from '../store/codec.js'
+import type { LogPin } from '../store/log-archive.js'
+import type { Store } from '../store/store.js'
+import { type Change, decodeChange } from './change.js'
+import { LogCursor } from './log-cursor.js'
+
+export interface FeedSetup<K, V> {
+  readonly store: Store
+  readonly keys: Codec<K>
+  readonly values: Codec<V>
+  /** The feed starts after it. */
+  readonly after: Position
+  /** Waits for new changes at the end instead of ending. */
+  readonly isLive: boolean
+  /** Only operations that touch it, and only changes that hold any. */
+  readonly range: KeyRange | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * The log as a sequence of changes, past and to come, at the reader's own pace: it decodes a little ahead of what
+ * was asked for and pins the log where it stands. Positions come without a hole, or an error comes.
+ */
+export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
+  readonly #setup: FeedSetup<K, V>
+  readonly #cursor: LogCursor
+  readonly #pin: LogPin
+  #ready: Change<K, V>[] = []
+  #next = 0
+  #isClosed = false
+  /** Calls are served one after another. */
+  #tail: Promise<unknown> | undefined
+  #wake: (() => void) | undefined
+  readonly #onAbort = () => this.#wake?.()
+
+  constructor(setup: FeedSetup<K, V>) {
+    this.#setup = setup
+    this.#cursor = new LogCursor(setup.store, setup.after)
+    this.#pin = setup.store.archive.pin(setup.after)
+    setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** How far this feed has read; what it has not handed out yet included. */
+  get position(): Position {
+    return this.#cursor.position
+  }
+
+  next(): Promise<IteratorResult<Change<K, V>>> {
+    const ready = this.#ready[this.#next]
+    if (ready !== undefined && this.#tail === undefined && !this.#isClosed && !this.#setup.signal?.aborted) {
+      this.#next++
+      return Promise.resolve({ value: ready, done: false })
+    }
+    return this.#queue(() => this.#take())
+  }
+
+  async return(): Promise<IteratorResult<Change<K, V>>> {
+    this.#isClosed = true
+    this.#wake?.()
+    await this.#tail?.catch(() => {})
+    this.#release()
+    return { value: undefined, done: true }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async #take(): Promise<IteratorResult<Change<K, V>>> {
+    try {
+      for (;;) {
+        if (this.#setup.signal?.aborted) throw new VarveError('VARVE_ABORTED', 'the signal ended the feed')
+        if (this.#isClosed) break
+        const ready = this.#ready[this.#next]
+        if (ready !== undefined) {
+          this.#next++
+          return { value: ready, done: false }
+        }
+        if (!(await this.#fill())) break
+      }
+    } catch (error) {
+      this.#release()
+      throw error
+    }
+    this.#release()
+    return { value: undefined, done: true }
+  }
+
+  /** Decodes some changes; false at the end of a feed that is not live. */
+  async #fill(): Promise<boolean> {
+    const { store, keys, values, range, isLive } = this.#setup
+    store.throwIfClosed()
+    this.#ready = []
+    this.#next = 0
+    this.#pin.advance(this.#cursor.position)
+    if (this.#cursor.position >= store.promisedPosition) {
+      if (!isLive) return false
+      await this.#waitForMore()
+      return true
+    }
+    await this.#cursor.step(store.promisedPosition, (position, timestamp, bytes, batchOffset) => {
+      const change = decodeChange({ position, timestamp, bytes, batchOffset }, keys, values, range)
+      if (change) this.#ready.push(change)
+    })
+    await store.fairTurn.due()
+    return true
+  }
+
+  async #waitForMore(): Promise<void> {
+    const { store } = this.#setup
+    let stop: (() => void) | undefined
+    try {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        stop = store.onCommit(resolve)
+        if (this.#isClosed || this.#setup.signal?.aborted) resolve()
+      })
+    } finally {
+      stop?.()
+      this.#wake = undefined
+    }
+  }
+
+  #queue<R>(work: () => Promise<R>): Promise<R> {
+    const result = this.#tail ? this.#tail.then(work, work) : work()
+    const tail = result
+      .catch(() => {})
+      .then(() => {
+        if (this.#tail === tail) this.#tail = undefined
+      })
+    this.#tail = tail
+    return result
+  }
+
+  #release(): void {
+    this.#isClosed = true
+    this.#ready = []
+    this.#pin.release()
+    this.#cursor.close()
+    this.#setup.signal?.removeEventListener('abort', this.#onAbort)
+  }
+}

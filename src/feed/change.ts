@@ -1,0 +1,126 @@
+import {
+  BATCH_HEADER_BYTES,
+  batchOpCount,
+  batchSizeBytes,
+  KIND_CLEAR,
+  KIND_CLEAR_AFTER,
+  KIND_PUT,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+  opValueLength,
+} from '../key/batch-format.js'
+import { type KeyRange, rangeHolds, rangesOverlap } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import type { Codec } from '../store/codec.js'
+import type { BatchOp, Range } from '../store/contract.js'
+import { asBuffer, type Bytes, cloneBytes, compareBytes, prefixEnd as endOfPrefix } from '../util/bytes.js'
+
+/** Every key of a range removed at once. `start` and `end` are the range in bytes, whatever the encoding. */
+export interface ClearOp<K> {
+  readonly type: 'clear'
+  readonly range: Range<K>
+  readonly start: Buffer
+  /** The first key that stays; undefined: everything from `start` on goes. */
+  readonly end: Buffer | undefined
+}
+
+/** One committed batch, whole, as the log holds it. */
+export interface Change<K, V> {
+  readonly position: Position
+  /** When it was committed, in milliseconds since the epoch. For people: order is by position. */
+  readonly timestamp: number
+  readonly ops: readonly (BatchOp<K, V> | ClearOp<K>)[]
+}
+
+/** Reads the batch at `batchOffset`. With a range only the operations that touch it; undefined if there are none. */
+export function decodeChange<K, V>(
+  place: {
+    readonly position: Position
+    readonly timestamp: number
+    readonly bytes: Buffer
+    readonly batchOffset: number
+  },
+  keys: Codec<K>,
+  values: Codec<V>,
+  range: KeyRange | undefined,
+): Change<K, V> | undefined {
+  // What is decoded as a view must not be a view of memory that the log uses again.
+  const { bytes, batchOffset } = keys.givesViews || values.givesViews ? ownBatch(place) : place
+  const { position, timestamp } = place
+  const count = batchOpCount(bytes, batchOffset)
+  const ops: (BatchOp<K, V> | ClearOp<K>)[] = []
+  let at = batchOffset + BATCH_HEADER_BYTES
+  for (let i = 0; i < count; i++) {
+    if (range === undefined || touches(range, bytes, at)) ops.push(decodeOp(bytes, at, keys, values))
+    at += opSizeBytes(bytes, at)
+  }
+  return range !== undefined && ops.length === 0 ? undefined : { position, timestamp, ops }
+}
+
+function ownBatch({ bytes, batchOffset }: { readonly bytes: Buffer; readonly batchOffset: number }): {
+  bytes: Buffer
+  batchOffset: number
+} {
+  return {
+    bytes: cloneBytes(bytes, batchOffset, batchOffset + batchSizeBytes(bytes, batchOffset)),
+    batchOffset: 0,
+  }
+}
+
+function touches(range: KeyRange, bytes: Buffer, at: number): boolean {
+  const keyStart = at + OP_HEADER_BYTES
+  const key = bytes.subarray(keyStart, keyStart + opKeyLength(bytes, at))
+  const kind = bytes[at]
+  if (kind !== KIND_CLEAR && kind !== KIND_CLEAR_AFTER) return rangeHolds(range, key)
+  return rangesOverlap(range, { start: key, end: clearEnd(bytes, at) })
+}
+
+function decodeOp<K, V>(
+  bytes: Buffer,
+  at: number,
+  keys: Codec<K>,
+  values: Codec<V>,
+): BatchOp<K, V> | ClearOp<K> {
+  const kind = bytes[at]
+  const keyStart = at + OP_HEADER_BYTES
+  const keyEnd = keyStart + opKeyLength(bytes, at)
+  if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) {
+    const start = cloneBytes(bytes, keyStart, keyEnd)
+    const end = clearEnd(bytes, at)
+    return { type: 'clear', range: rangeOf(start, end, keys), start, end: end && cloneBytes(end) }
+  }
+  const key = keys.decode(bytes, keyStart, keyEnd)
+  if (kind !== KIND_PUT) return { type: 'del', key }
+  return { type: 'put', key, value: values.decode(bytes, keyEnd, keyEnd + opValueLength(bytes, at)) }
+}
+
+function clearEnd(bytes: Buffer, at: number): Buffer | undefined {
+  if (bytes[at] === KIND_CLEAR_AFTER) return undefined
+  const end = at + OP_HEADER_BYTES + opKeyLength(bytes, at)
+  return bytes.subarray(end, end + opValueLength(bytes, at))
+}
+
+/** The range in the terms of `clear`, as near to what the caller gave as bytes tell: a prefix is seen as one. */
+function rangeOf<K>(start: Bytes, end: Bytes | undefined, keys: Codec<K>): Range<K> {
+  const decode = (bytes: Bytes) => keys.decode(asBuffer(bytes), 0, bytes.length)
+  if (start.length > 0) {
+    const last = (keys.prefixEnd ?? endOfPrefix)(start)
+    if (last && end ? compareBytes(last, end) === 0 : last === end) return { prefix: decode(start) }
+  }
+  const range: { gt?: K; gte?: K; lt?: K; lte?: K } = {}
+  if (start.length > 0) Object.assign(range, bound(start, 'gte', 'gt', decode))
+  if (end) Object.assign(range, bound(end, 'lt', 'lte', decode))
+  return range
+}
+
+/** The key after k is k and a zero: a bound on k from the other side. */
+function bound<K>(
+  bytes: Bytes,
+  plain: string,
+  after: string,
+  decode: (bytes: Bytes) => K,
+): Record<string, K> {
+  if (bytes[bytes.length - 1] !== 0) return { [plain]: decode(bytes) }
+  return { [after]: decode(bytes.subarray(0, bytes.length - 1)) }
+}
