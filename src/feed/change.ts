@@ -4,6 +4,7 @@ import {
   batchSizeBytes,
   KIND_CLEAR,
   KIND_CLEAR_AFTER,
+  KIND_CURSOR,
   KIND_PUT,
   OP_HEADER_BYTES,
   opKeyLength,
@@ -52,7 +53,9 @@ export function decodeChange<K, V>(
   const ops: (BatchOp<K, V> | ClearOp<K>)[] = []
   let at = batchOffset + BATCH_HEADER_BYTES
   for (let i = 0; i < count; i++) {
-    if (range === undefined || touches(range, bytes, at)) ops.push(decodeOp(bytes, at, keys, values))
+    // What consumers write down of themselves is not data.
+    const isShown = bytes[at] !== KIND_CURSOR && (range === undefined || touches(range, bytes, at))
+    if (isShown) ops.push(decodeOp(bytes, at, keys, values))
     at += opSizeBytes(bytes, at)
   }
   return range !== undefined && ops.length === 0 ? undefined : { position, timestamp, ops }

@@ -16,6 +16,8 @@ export const KIND_PUT = 1
 export const KIND_DEL = 2
 export const KIND_CLEAR = 3
 export const KIND_CLEAR_AFTER = 4
+/** Not data: the state of a consumer. The key is its name in UTF-8; without a value it is dropped. */
+export const KIND_CURSOR = 5
 
 export const KEY_BYTES_MAX = 65_535
 export const VALUE_BYTES_MAX = 256 * 2 ** 20
@@ -78,7 +80,7 @@ export function findBatchFault(bytes: Bytes, at: number, end: number): string | 
   for (let i = 0; i < opCount; i++) {
     if (op + OP_HEADER_BYTES > batchEnd) return 'an operation outside its batch'
     const kind = bytes[op]!
-    if (kind < KIND_PUT || kind > KIND_CLEAR_AFTER) return `an operation of kind ${kind}`
+    if (kind < KIND_PUT || kind > KIND_CURSOR) return `an operation of kind ${kind}`
     op += opSizeBytes(bytes, op)
     if (op > batchEnd) return 'an operation longer than its batch'
   }

@@ -2,7 +2,7 @@ import {
   BATCH_HEADER_BYTES,
   batchOpCount,
   KIND_CLEAR,
-  KIND_CLEAR_AFTER,
+  KIND_CURSOR,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
@@ -10,7 +10,7 @@ import {
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
-import { type Bytes, cloneBytes } from '../util/bytes.js'
+import { asBuffer, type Bytes, cloneBytes } from '../util/bytes.js'
 import { sortEntries } from './sort-entries.js'
 import { type EntryTable, SortedRun } from './sorted-run.js'
 
@@ -35,9 +35,9 @@ export class LogEntries implements EntryTable {
     const opCount = batchOpCount(bytes, batchOffset)
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
-      if (bytes[op] === KIND_CLEAR || bytes[op] === KIND_CLEAR_AFTER)
-        this.tombstones.push(readTombstone(bytes, op, position))
-      else this.#addEntry(op, position)
+      const kind = bytes[op]!
+      if (kind < KIND_CLEAR) this.#addEntry(op, position)
+      else if (kind !== KIND_CURSOR) this.tombstones.push(readTombstone(bytes, op, position))
       op += opSizeBytes(bytes, op)
     }
     this.lastPosition = position
@@ -76,6 +76,14 @@ export function readTombstone(bytes: Bytes, op: number, position: Position): Ran
     end: isBounded ? cloneBytes(bytes, startEnd, startEnd + opValueLength(bytes, op)) : undefined,
     position,
   }
+}
+
+/** Notes the consumer's state that the operation at `op` sets. */
+export function readCursor(bytes: Bytes, op: number, into: Map<string, Bytes>): void {
+  const nameStart = op + OP_HEADER_BYTES
+  const nameEnd = nameStart + opKeyLength(bytes, op)
+  const name = asBuffer(bytes).toString('utf8', nameStart, nameEnd)
+  into.set(name, cloneBytes(bytes, nameEnd, nameEnd + opValueLength(bytes, op)))
 }
 
 export function doubled(array: Uint32Array): Uint32Array<ArrayBuffer> {

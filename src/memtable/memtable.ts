@@ -2,7 +2,7 @@ import {
   BATCH_HEADER_BYTES,
   batchOpCount,
   KIND_CLEAR,
-  KIND_CLEAR_AFTER,
+  KIND_CURSOR,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
@@ -12,7 +12,7 @@ import { RangeTombstones } from '../key/range-tombstones.js'
 import { type Bytes, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { firstSlot, HashIndex } from './hash-index.js'
-import { doubled, readTombstone } from './log-entries.js'
+import { doubled, readCursor, readTombstone } from './log-entries.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
 import { SortedRuns } from './sorted-runs.js'
 
@@ -32,6 +32,8 @@ export class Memtable implements EntryTable {
   /** The position before the first one in here. */
   readonly basePosition: Position
   readonly tombstones = new RangeTombstones()
+  /** The states of consumers that changed in here, by name; empty: dropped. */
+  readonly cursors = new Map<string, Bytes>()
   readonly #index = new HashIndex()
   #offsets: Uint32Array = new Uint32Array(FIRST_CAPACITY)
   #positions: Uint32Array = new Uint32Array(FIRST_CAPACITY)
@@ -53,8 +55,9 @@ export class Memtable implements EntryTable {
     return this.#count
   }
 
+  /** No batch is in here, not even one without operations. */
   get isEmpty(): boolean {
-    return this.#count === 0 && this.tombstones.isEmpty
+    return this.#lastPosition === this.basePosition
   }
 
   get lastPosition(): Position {
@@ -78,9 +81,9 @@ export class Memtable implements EntryTable {
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
       const kind = bytes[op]!
-      if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER)
-        this.tombstones.add(readTombstone(bytes, op, position))
-      else this.#insert(op, position)
+      if (kind < KIND_CLEAR) this.#insert(op, position)
+      else if (kind === KIND_CURSOR) readCursor(bytes, op, this.cursors)
+      else this.tombstones.add(readTombstone(bytes, op, position))
       op += opSizeBytes(bytes, op)
     }
     this.#lastPosition = position

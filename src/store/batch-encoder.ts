@@ -4,6 +4,7 @@ import {
   BATCH_HEADER_BYTES,
   BATCH_OPS_MAX,
   KEY_BYTES_MAX,
+  KIND_CURSOR,
   KIND_DEL,
   KIND_PUT,
   OP_HEADER_BYTES,
@@ -14,6 +15,7 @@ import {
 } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
+import { type Bytes, copyBytes } from '../util/bytes.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
 import type { BatchOp, Durability } from './contract.js'
@@ -106,8 +108,13 @@ export class PreparedBatch<K, V> {
   }
 
   // Hot: every batch (bench/write.bench.js).
-  write(pipeline: CommitPipeline, durability: Durability | undefined): Promise<Position> {
-    const start = pipeline.begin(this.#sizeMax)
+  /** @param cursor the state of a consumer that is written with it. */
+  write(
+    pipeline: CommitPipeline,
+    durability: Durability | undefined,
+    cursor?: CursorState,
+  ): Promise<Position> {
+    const start = pipeline.begin(this.#sizeMax + (cursor ? cursorSize(cursor) : 0))
     const { memory } = pipeline
     const ops = this.#ops
     const prepared = this.#prepared
@@ -122,9 +129,28 @@ export class PreparedBatch<K, V> {
         at = encodePut(memory, at, key, value)
       }
     }
-    writeBatchHeader(memory, start, ops.length, at - start - BATCH_HEADER_BYTES)
+    if (cursor) at = encodeCursor(memory, at, cursor)
+    writeBatchHeader(memory, start, ops.length + (cursor ? 1 : 0), at - start - BATCH_HEADER_BYTES)
     return pipeline.append(start, at, durability)
   }
+}
+
+/** What a consumer has reached, as the log keeps it; without a state it is dropped. */
+export interface CursorState {
+  readonly name: Bytes
+  readonly state: Bytes
+}
+
+function cursorSize({ name, state }: CursorState): number {
+  return OP_HEADER_BYTES + name.length + state.length
+}
+
+function encodeCursor(memory: Buffer, at: number, { name, state }: CursorState): number {
+  const nameStart = at + OP_HEADER_BYTES
+  writeOpHeader(memory, at, KIND_CURSOR, name.length, state.length)
+  copyBytes(name, 0, name.length, memory, nameStart)
+  copyBytes(state, 0, state.length, memory, nameStart + name.length)
+  return nameStart + name.length + state.length
 }
 
 function encodePut(memory: Buffer, at: number, key: Prepared, value: Prepared): number {

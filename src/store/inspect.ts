@@ -8,6 +8,7 @@ import {
   batchOpCount,
   KIND_CLEAR,
   KIND_CLEAR_AFTER,
+  KIND_CURSOR,
   KIND_PUT,
   OP_HEADER_BYTES,
   opKeyLength,
@@ -25,7 +26,8 @@ import { listDirectory } from './directory.js'
 import { type LogPiece, logPieces } from './log-reader.js'
 
 export interface LogOp {
-  readonly type: 'put' | 'del' | 'clear'
+  /** `cursor`: the state of the consumer named by `key`. */
+  readonly type: 'put' | 'del' | 'clear' | 'cursor'
   readonly key?: Uint8Array
   readonly valueBytes?: number
   readonly start?: Uint8Array
@@ -105,6 +107,7 @@ function describeOp(bytes: Buffer, op: number): LogOp {
   const keyEnd = keyStart + opKeyLength(bytes, op)
   const key = cloneBytes(bytes, keyStart, keyEnd)
   const valueBytes = opValueLength(bytes, op)
+  if (bytes[op] === KIND_CURSOR) return { type: 'cursor', key, valueBytes }
   if (bytes[op] === KIND_CLEAR_AFTER) return { type: 'clear', start: key, end: undefined }
   if (bytes[op] === KIND_CLEAR)
     return { type: 'clear', start: key, end: cloneBytes(bytes, keyEnd, keyEnd + valueBytes) }

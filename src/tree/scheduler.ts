@@ -127,12 +127,19 @@ export class Scheduler {
     const startMs = clock.monotonicMs()
     const { logNumber } = memtable
     this.#hooks.emit({ type: 'flush.began', logNumber })
-    const segments = memtable.isEmpty ? [] : await this.#writeMemtable(memtable)
+    const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
+    const segments = isDataless ? [] : await this.#writeMemtable(memtable)
     const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
     await this.#tree.install(
-      { added, flushedPosition, logNumber: logNumber + 1, flushedBytes: sizeBytes },
+      {
+        added,
+        flushedPosition,
+        logNumber: logNumber + 1,
+        flushedBytes: sizeBytes,
+        cursors: memtable.cursors,
+      },
       memtable,
     )
     this.counts.flushes++

@@ -7,7 +7,8 @@ import type { Memtable } from '../memtable/memtable.js'
 import { ReadPacer } from '../segment/read-pacer.js'
 import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
-import type { Version, VersionEdit } from '../version/version.js'
+import type { Bytes } from '../util/bytes.js'
+import { mergeCursors, type Version, type VersionEdit } from '../version/version.js'
 import type { VersionSet } from '../version/version-set.js'
 import { DeadGaps } from './dead-gaps.js'
 import { SegmentSet } from './segment-set.js'
@@ -122,6 +123,14 @@ export class Tree {
 
   get debt(): Debt {
     return { waitingMemtables: this.#memtables.length - 1, l0Segments: this.version.levels[0]!.length }
+  }
+
+  /** The states of all consumers, by name. */
+  cursors(): ReadonlyMap<string, Bytes> {
+    return this.#memtables.reduceRight(
+      (older, { cursors }) => mergeCursors(older, cursors),
+      this.version.cursors,
+    )
   }
 
   /** The active memtable is full: it waits for its flush, and `next` takes its place. */

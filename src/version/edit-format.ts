@@ -5,6 +5,7 @@
  *   field := tag:u8 | value        1 added: level | meta      2 removed: number      3 flushedPosition
  *                                  4 logNumber                5 nextFileNumber       6 durablePosition
  *                                  7 flushedBytes             8 compactedBytes
+ *                                  9 cursor: name:bytes | state:bytes
  *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
  *            | positionMin | positionMax | keyBytes | valueBytes
  *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
@@ -18,6 +19,7 @@ import { LEVEL_COUNT, type VersionEdit } from './version.js'
 
 const ADDED = 1
 const REMOVED = 2
+const CURSOR = 9
 const NUMBER_TAGS = {
   flushedPosition: 3,
   logNumber: 4,
@@ -36,6 +38,7 @@ export function encodeEdit(edit: VersionEdit): Bytes {
     if (value !== undefined) writer.u8(tag).varint(value)
   }
   for (const number of edit.removed ?? []) writer.u8(REMOVED).varint(number)
+  for (const [name, state] of edit.cursors ?? []) writer.u8(CURSOR).text(name).bytes(state)
   for (const { level, meta } of edit.added ?? []) {
     writer.u8(ADDED).u8(level)
     writeMeta(writer, meta)
@@ -46,11 +49,14 @@ export function encodeEdit(edit: VersionEdit): Bytes {
 export function decodeEdit(reader: ByteReader): VersionEdit {
   const added: { level: number; meta: SegmentMeta }[] = []
   const removed: number[] = []
+  const cursors = new Map<string, Bytes>()
   const numbers: { [Name in NumberField]?: number } = {}
   while (reader.remaining > 0) {
     const tag = reader.u8()
     if (tag === REMOVED) {
       removed.push(reader.varint())
+    } else if (tag === CURSOR) {
+      cursors.set(reader.text(), reader.bytes())
     } else if (tag === ADDED) {
       const level = reader.u8()
       if (level >= LEVEL_COUNT) throw reader.fail(`level ${level}`)
@@ -61,7 +67,7 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
       numbers[field[0]] = reader.varint()
     }
   }
-  return { added, removed, ...numbers }
+  return { added, removed, cursors, ...numbers }
 }
 
 function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {

@@ -167,7 +167,8 @@ export class VersionSet {
   }
 
   #wholeVersion(): VersionEdit {
-    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
+    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes, cursors } =
+      this.#version
     const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const nextFileNumber = this.#nextFileNumber
     return {
@@ -178,6 +179,7 @@ export class VersionSet {
       durablePosition,
       flushedBytes,
       compactedBytes,
+      cursors,
     }
   }
 

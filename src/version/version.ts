@@ -2,7 +2,7 @@ import { type KeyRange, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { assert } from '../util/assert.js'
-import { compareBytes } from '../util/bytes.js'
+import { type Bytes, compareBytes } from '../util/bytes.js'
 
 /** 0 to 6: at a ratio of 10 the last holds a million times the first. */
 export const LEVEL_COUNT = 7
@@ -23,6 +23,8 @@ export interface VersionEdit {
   readonly flushedBytes?: number
   /** Bytes of segments that compactions wrote, in this edit. */
   readonly compactedBytes?: number
+  /** States of consumers up to `flushedPosition`, by name; empty: dropped. */
+  readonly cursors?: ReadonlyMap<string, Bytes>
 }
 
 /**
@@ -39,6 +41,7 @@ export class Version {
   readonly durablePosition: Position
   readonly flushedBytes: number
   readonly compactedBytes: number
+  readonly cursors: ReadonlyMap<string, Bytes>
 
   constructor(fields: Omit<Version, 'apply' | 'segments' | 'overlapping' | 'bytesOf'>) {
     this.levels = fields.levels
@@ -48,6 +51,7 @@ export class Version {
     this.durablePosition = fields.durablePosition
     this.flushedBytes = fields.flushedBytes
     this.compactedBytes = fields.compactedBytes
+    this.cursors = fields.cursors
   }
 
   static readonly EMPTY = new Version({
@@ -58,6 +62,7 @@ export class Version {
     durablePosition: 0,
     flushedBytes: 0,
     compactedBytes: 0,
+    cursors: new Map(),
   })
 
   overlapping(level: number, range: KeyRange): SegmentMeta[] {
@@ -97,8 +102,21 @@ export class Version {
       durablePosition: Math.max(this.durablePosition, edit.durablePosition ?? 0),
       flushedBytes: this.flushedBytes + (edit.flushedBytes ?? 0),
       compactedBytes: this.compactedBytes + (edit.compactedBytes ?? 0),
+      cursors: edit.cursors ? mergeCursors(this.cursors, edit.cursors) : this.cursors,
     })
   }
+}
+
+export function mergeCursors(
+  older: ReadonlyMap<string, Bytes>,
+  newer: ReadonlyMap<string, Bytes>,
+): ReadonlyMap<string, Bytes> {
+  const merged = new Map(older)
+  for (const [name, state] of newer) {
+    if (state.length === 0) merged.delete(name)
+    else merged.set(name, state)
+  }
+  return merged
 }
 
 function sortLevel(level: SegmentMeta[]): void {
