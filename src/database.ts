@@ -1,16 +1,12 @@
 import { VarveError } from './errors.js'
 import type { Change } from './feed/change.js'
 import { ChangeFeed } from './feed/change-feed.js'
-import { ALL_KEYS, isEmptyRange, type KeyRange, keyRangeOf } from './key/key-range.js'
 import type { Position } from './key/position.js'
-import { checkKey, PreparedBatch, writeClearRange, writeDel, writePut } from './store/batch-encoder.js'
-import { type Codec, codecOf, toBytes } from './store/codec.js'
-import type { CommitPipeline } from './store/commit-pipeline.js'
+import { codecOf } from './store/codec.js'
 import type {
   BatchOp,
   ChangesOptions,
   Check,
-  Durability,
   Range,
   RangeIterator,
   ReadOptions,
@@ -21,18 +17,11 @@ import type {
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
-import {
-  checkDurability,
-  type OpenOptionsWithEnv,
-  resolveOptions,
-  type StoreOptions,
-} from './store/options.js'
-import type { RangeCursor } from './store/range-cursor.js'
-import { type Decode, type IteratorSetup, iterateSync, StoreRangeIterator } from './store/range-iterator.js'
-import { PointReader } from './store/reader.js'
-import { positionOf, StoreSnapshot } from './store/snapshot.js'
+import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
+import { StoreSnapshot } from './store/snapshot.js'
 import { storeStats } from './store/stats.js'
 import { Store } from './store/store.js'
+import { TypedStore } from './store/typed-store.js'
 import type { Lookup } from './tree/tree-view.js'
 
 /**
@@ -51,7 +40,7 @@ export async function open<K = string, V = string>(
   const values = codecOf<V>('value', options.valueEncoding)
   const resolved = resolveOptions(options)
   const absolute = resolved.env.fs.resolve(path)
-  return new Database(absolute, resolved, await Store.open(absolute, resolved), keys, values)
+  return new Database(absolute, resolved, new TypedStore(await Store.open(absolute, resolved), keys, values))
 }
 
 /**
@@ -61,34 +50,28 @@ export async function open<K = string, V = string>(
 export class Database<K = string, V = string> implements AsyncDisposable {
   readonly #path: string
   readonly #options: StoreOptions
-  readonly #keys: Codec<K>
-  readonly #values: Codec<V>
-  #store: Store
-  #reader: PointReader<K, V>
+  #typed: TypedStore<K, V>
 
   /** Use `open`. */
-  constructor(path: string, options: StoreOptions, store: Store, keys: Codec<K>, values: Codec<V>) {
+  constructor(path: string, options: StoreOptions, typed: TypedStore<K, V>) {
     this.#path = path
     this.#options = options
-    this.#store = store
-    this.#keys = keys
-    this.#values = values
-    this.#reader = new PointReader(store, keys, values)
+    this.#typed = typed
   }
 
   /** Last committed position; 0 before the first write. */
   get position(): Position {
-    return this.#store.position
+    return this.#typed.store.position
   }
 
   /** Every write up to here is on disk. */
   get durablePosition(): Position {
-    return this.#store.durablePosition
+    return this.#typed.store.durablePosition
   }
 
   /** The oldest change that is still in the log files. */
   get oldestPosition(): Position {
-    return this.#store.oldestPosition
+    return this.#typed.store.oldestPosition
   }
 
   /**
@@ -98,10 +81,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    */
   put(key: K, value: V, options?: WriteOptions): Promise<Position> {
     try {
-      const preparedKey = this.#keys.prepare(key)
-      const preparedValue = this.#values.prepare(value)
-      const pipeline = this.#pipelineFor(key, options)
-      return writePut(pipeline, preparedKey, preparedValue, options?.durability)
+      return this.#typed.writer.put(key, value, options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -110,8 +90,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** Removes one key; commits also where there was none. Errors as `put`. */
   del(key: K, options?: WriteOptions): Promise<Position> {
     try {
-      const prepared = this.#keys.prepare(key)
-      return writeDel(this.#pipelineFor(key, options), prepared, options?.durability)
+      return this.#typed.writer.del(key, options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -126,11 +105,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     options?: WriteOptions & { check?: readonly Check<K>[] },
   ): Promise<Position> {
     try {
-      const prepared = new PreparedBatch(ops, this.#keys, this.#values)
-      if (options?.ifPosition !== undefined)
-        throw invalid('a batch has no single key for ifPosition: use check')
-      const pipeline = this.#checkedPipeline(options?.check, options?.durability)
-      return prepared.write(pipeline, options?.durability)
+      return this.#typed.writer.batch(ops, options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -139,10 +114,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** Removes every key in the range, or all, by one range tombstone: the cost does not depend on how many. */
   clear(range: Range<K> = {}): Promise<Position> {
     try {
-      const keyRange = this.#rangeOf(range)
+      const keyRange = this.#typed.ranges.rangeOf(range)
       const unused = range.reverse !== undefined || range.limit !== undefined || range.snapshot !== undefined
       if (unused) throw invalid('clear takes no reverse, limit or snapshot')
-      return writeClearRange(this.#checkedPipeline(undefined, undefined), keyRange, isEmptyRange(keyRange))
+      return this.#typed.writer.clear(keyRange)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -150,65 +125,65 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** A barrier: every earlier write is on disk. Resolves to the last of their positions. */
   async sync(): Promise<Position> {
-    return this.#store.pipeline.sync()
+    return this.#typed.store.pipeline.sync()
   }
 
   /** The value, or undefined. Answers without a detour while the bytes are in memory or the disk is quick. */
   get(key: K, options?: ReadOptions): Promise<V | undefined> {
-    const decode = this.#reader.decodeValue
+    const decode = this.#typed.reader.decodeValue
     if (options?.atLeast !== undefined) return this.#after(options, () => this.#get(key, options, decode))
-    return this.#reader.get(key, options?.snapshot, decode)
+    return this.#typed.reader.get(key, options?.snapshot, decode)
   }
 
   /** As `get`, at once: reads from disk block the thread. `atLeast` not reached is `VARVE_TIMEOUT`. */
   getSync(key: K, options?: ReadOptions): V | undefined {
-    if (options?.atLeast !== undefined) this.#reader.reachNow(options)
-    return this.#reader.getSync(key, options?.snapshot)
+    if (options?.atLeast !== undefined) this.#typed.reader.reachNow(options)
+    return this.#typed.reader.getSync(key, options?.snapshot)
   }
 
   /** The values of many keys as they are at one position. */
   async getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]> {
-    if (options?.atLeast !== undefined) await this.#reader.reach(options)
-    return this.#reader.getMany(keys, options?.snapshot)
+    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
+    return this.#typed.reader.getMany(keys, options?.snapshot)
   }
 
   /** The value with the position that wrote it: what `ifPosition` and `check` compare. */
   async getEntry(key: K, options?: ReadOptions): Promise<{ value: V; position: Position } | undefined> {
-    if (options?.atLeast !== undefined) await this.#reader.reach(options)
+    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
     const decode = (lookup: Lookup) => ({
-      value: this.#reader.decodeValue(lookup),
+      value: this.#typed.reader.decodeValue(lookup),
       position: lookup.position,
     })
     return this.#get(key, options, decode)
   }
 
   async has(key: K, options?: ReadOptions): Promise<boolean> {
-    if (options?.atLeast !== undefined) await this.#reader.reach(options)
+    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
     return (await this.#get(key, options, () => true)) ?? false
   }
 
   entries(range: Range<K> = {}): RangeIterator<[K, V]> {
-    return new StoreRangeIterator(this.#iteration(range, this.#decodeEntry))
+    return this.#typed.ranges.entries(range)
   }
 
   keys(range: Range<K> = {}): RangeIterator<K> {
-    return new StoreRangeIterator(this.#iteration(range, this.#decodeKey))
+    return this.#typed.ranges.keys(range)
   }
 
   values(range: Range<K> = {}): RangeIterator<V> {
-    return new StoreRangeIterator(this.#iteration(range, this.#decodeValue))
+    return this.#typed.ranges.values(range)
   }
 
   entriesSync(range: Range<K> = {}): IterableIterator<[K, V]> {
-    return iterateSync(this.#iteration(range, this.#decodeEntry))
+    return this.#typed.ranges.entriesSync(range)
   }
 
   keysSync(range: Range<K> = {}): IterableIterator<K> {
-    return iterateSync(this.#iteration(range, this.#decodeKey))
+    return this.#typed.ranges.keysSync(range)
   }
 
   valuesSync(range: Range<K> = {}): IterableIterator<V> {
-    return iterateSync(this.#iteration(range, this.#decodeValue))
+    return this.#typed.ranges.valuesSync(range)
   }
 
   /**
@@ -219,34 +194,34 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * `VARVE_INVALID_ARGUMENT` for a position that is none or is not there yet, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
    */
   changes(options: ChangesOptions<K> = {}): AsyncIterableIterator<Change<K, V>> {
-    const store = this.#store
+    const store = this.#typed.store
     store.throwIfClosed()
     const { live = false, prefix, signal } = options
     return new ChangeFeed({
       store,
-      keys: this.#keys,
-      values: this.#values,
+      keys: this.#typed.keys,
+      values: this.#typed.values,
       after: startOfFeed(store, options.after),
       isLive: live,
-      range: prefix === undefined ? undefined : this.#rangeOf({ prefix }),
+      range: prefix === undefined ? undefined : this.#typed.ranges.rangeOf({ prefix }),
       signal,
     })
   }
 
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
-    this.#store.throwIfClosed()
-    return new StoreSnapshot(this.#store)
+    this.#typed.store.throwIfClosed()
+    return new StoreSnapshot(this.#typed.store)
   }
 
   /** Writes everything committed so far into segments. */
   async flush(): Promise<void> {
-    await this.#store.flush()
+    await this.#typed.store.flush()
   }
 
   /** Flushes, then merges everything in the range, dropping what no reader can see. */
   async compact(range: Range<K> = {}): Promise<void> {
-    await this.#store.compact(this.#rangeOf(range))
+    await this.#typed.store.compact(this.#typed.ranges.rangeOf(range))
   }
 
   /**
@@ -254,32 +229,32 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * are hard links where the file system can. Resolves once all of it is on disk.
    */
   async checkpoint(path: string): Promise<{ position: Position }> {
-    this.#store.throwIfClosed()
+    this.#typed.store.throwIfClosed()
     if (typeof path !== 'string' || path === '') throw invalid('a path is a string')
-    return { position: await checkpointStore(this.#store, this.#options.env.fs.resolve(path)) }
+    return { position: await checkpointStore(this.#typed.store, this.#options.env.fs.resolve(path)) }
   }
 
   /** Reads and checks every byte on disk. @throws VarveError `VARVE_CORRUPTION`, naming file and offset. */
   async verify(options?: { onProgress?(done: number, total: number): void }): Promise<VerifyReport> {
-    this.#store.throwIfClosed()
-    return verifyStore(this.#store, options?.onProgress?.bind(options))
+    this.#typed.store.throwIfClosed()
+    return verifyStore(this.#typed.store, options?.onProgress?.bind(options))
   }
 
   stats(): Stats {
-    this.#store.throwIfClosed()
-    return storeStats(this.#store)
+    this.#typed.store.throwIfClosed()
+    return storeStats(this.#typed.store)
   }
 
   /** Bytes on disk of the range's segments, to about a block at each end; what is not flushed is not counted. */
   approximateSize(range: Range<K>): number {
-    this.#store.throwIfClosed()
-    const { start, end } = this.#rangeOf(range)
-    return this.#store.tree.view.approximateSize(start, end)
+    this.#typed.store.throwIfClosed()
+    const { start, end } = this.#typed.ranges.rangeOf(range)
+    return this.#typed.store.tree.view.approximateSize(start, end)
   }
 
   /** Calls `listener` for every event of that name; returns what ends that. */
   on<E extends EventName>(event: E, listener: (event: EventOf<E>) => void): () => void {
-    return this.#store.events.on(event, listener)
+    return this.#typed.store.events.on(event, listener)
   }
 
   /**
@@ -287,19 +262,18 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * again would. Snapshots and iterators from before fail with `VARVE_CLOSED`; listeners stay.
    */
   async resume(): Promise<void> {
-    if (!this.#store.failure) return
-    const previous = this.#store
+    if (!this.#typed.store.failure) return
+    const { store: previous, keys, values } = this.#typed
     // Its failure is known and the reason to be here.
     await previous.close().catch(() => {})
     const store = await Store.open(this.#path, { ...this.#options, errorIfExists: false })
     store.events.adopt(previous.events)
-    this.#store = store
-    this.#reader = new PointReader(store, this.#keys, this.#values)
+    this.#typed = new TypedStore(store, keys, values)
   }
 
   /** Waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
-    return this.#store.close()
+    return this.#typed.store.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -307,82 +281,13 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   #get<R>(key: K, options: ReadOptions | undefined, decode: (lookup: Lookup) => R): Promise<R | undefined> {
-    return this.#reader.get(key, options?.snapshot, decode)
+    return this.#typed.reader.get(key, options?.snapshot, decode)
   }
 
   async #after<R>(options: ReadOptions, read: () => Promise<R>): Promise<R> {
-    await this.#reader.reach(options)
+    await this.#typed.reader.reach(options)
     return read()
   }
-
-  /** The pipeline, once the conditions of a write to one key hold. */
-  #pipelineFor(key: K, options: WriteOptions | undefined): CommitPipeline {
-    if (options === undefined) return this.#store.pipeline
-    const { ifPosition } = options
-    const checks = ifPosition === undefined ? undefined : [{ key, position: ifPosition }]
-    return this.#checkedPipeline(checks, options.durability)
-  }
-
-  #checkedPipeline(
-    checks: readonly Check<K>[] | undefined,
-    durability: Durability | undefined,
-  ): CommitPipeline {
-    const { pipeline } = this.#store
-    if (durability !== undefined) checkDurability(durability)
-    if (checks === undefined) return pipeline
-    for (const { key, position } of checks) {
-      checkKey(this.#keys.prepare(key))
-      const isPosition = position === null || (Number.isSafeInteger(position) && position >= 0)
-      if (!isPosition) throw invalid('a condition is a position, or null')
-    }
-    // Conditions see every write that was called before.
-    pipeline.commitNow()
-    for (const check of checks) {
-      const position = this.#reader.currentPosition(check.key)
-      if (position === check.position) continue
-      const message = `the key is at position ${position ?? 'none'}, not ${check.position ?? 'none'}`
-      throw new VarveError('VARVE_CONFLICT', message, position === null ? {} : { position })
-    }
-    return pipeline
-  }
-
-  #iteration<T>(range: Range<K>, decode: Decode<T>): IteratorSetup<T> {
-    const store = this.#store
-    store.throwIfClosed()
-    return {
-      store,
-      range: this.#rangeOf(range),
-      isReverse: range.reverse ?? false,
-      limit: limitOf(range.limit),
-      position: positionOf(store, range.snapshot),
-      decode,
-      encodeKey: (key) => toBytes(checkKey(this.#keys.prepare(key as K))),
-    }
-  }
-
-  #rangeOf(range: Range<K>): KeyRange {
-    if (typeof range !== 'object' || range === null) throw invalid('a range is an object of bounds')
-    const { gt, gte, lt, lte, prefix } = range
-    const isAll = gt === undefined && gte === undefined && lt === undefined && lte === undefined
-    if (isAll && prefix === undefined) return ALL_KEYS
-    const bytes = (key: K | undefined) =>
-      key === undefined ? undefined : Buffer.from(toBytes(checkKey(this.#keys.prepare(key))))
-    const bounds = { gt: bytes(gt), gte: bytes(gte), lt: bytes(lt), lte: bytes(lte), prefix: bytes(prefix) }
-    return keyRangeOf(bounds, this.#keys.prefixEnd)
-  }
-
-  readonly #decodeKey: Decode<K> = (cursor) => decodeWith(this.#keys, cursor, cursor.keyStart, cursor.keyEnd)
-
-  readonly #decodeValue: Decode<V> = (cursor) =>
-    decodeWith(this.#values, cursor, cursor.valueStart, cursor.valueEnd)
-
-  readonly #decodeEntry: Decode<[K, V]> = (cursor) => [this.#decodeKey(cursor), this.#decodeValue(cursor)]
-}
-
-function decodeWith<T>(codec: Codec<T>, cursor: RangeCursor, start: number, end: number): T {
-  const own = codec.decodeOwn ? cursor.ownBytes() : undefined
-  if (own) return codec.decodeOwn!(own as Buffer, start, end)
-  return codec.decode(cursor.bytes as Buffer, start, end)
 }
 
 function startOfFeed(store: Store, after: Position | undefined): Position {
@@ -395,13 +300,6 @@ function startOfFeed(store: Store, after: Position | undefined): Position {
     throw new VarveError('VARVE_POSITION_LOST', message, { position: oldest })
   }
   return after
-}
-
-function limitOf(limit: number | undefined): number {
-  if (limit === undefined || limit === -1 || limit === Number.POSITIVE_INFINITY)
-    return Number.POSITIVE_INFINITY
-  if (Number.isInteger(limit) && limit >= 0) return limit
-  throw invalid('a limit is a whole number, -1 or Infinity')
 }
 
 function invalid(message: string): VarveError {

@@ -1,0 +1,96 @@
+import { VarveError } from '../errors.js'
+import { ALL_KEYS, type KeyRange, keyRangeOf } from '../key/key-range.js'
+import { checkKey } from './batch-encoder.js'
+import { type Codec, toBytes } from './codec.js'
+import type { Range, RangeIterator } from './contract.js'
+import type { RangeCursor } from './range-cursor.js'
+import { type Decode, type IteratorSetup, iterateSync, StoreRangeIterator } from './range-iterator.js'
+import { positionOf } from './snapshot.js'
+import type { Store } from './store.js'
+
+/** Range reads of one store through its encodings. */
+export class RangeReader<K, V> {
+  readonly #store: Store
+  readonly #keys: Codec<K>
+  readonly #values: Codec<V>
+
+  constructor(store: Store, keys: Codec<K>, values: Codec<V>) {
+    this.#store = store
+    this.#keys = keys
+    this.#values = values
+  }
+
+  entries(range: Range<K>): RangeIterator<[K, V]> {
+    return new StoreRangeIterator(this.#iteration(range, this.#decodeEntry))
+  }
+
+  keys(range: Range<K>): RangeIterator<K> {
+    return new StoreRangeIterator(this.#iteration(range, this.#decodeKey))
+  }
+
+  values(range: Range<K>): RangeIterator<V> {
+    return new StoreRangeIterator(this.#iteration(range, this.#decodeValue))
+  }
+
+  entriesSync(range: Range<K>): IterableIterator<[K, V]> {
+    return iterateSync(this.#iteration(range, this.#decodeEntry))
+  }
+
+  keysSync(range: Range<K>): IterableIterator<K> {
+    return iterateSync(this.#iteration(range, this.#decodeKey))
+  }
+
+  valuesSync(range: Range<K>): IterableIterator<V> {
+    return iterateSync(this.#iteration(range, this.#decodeValue))
+  }
+
+  /** The range in bytes. @throws VarveError `VARVE_INVALID_ARGUMENT` for bounds that are none. */
+  rangeOf(range: Range<K>): KeyRange {
+    if (typeof range !== 'object' || range === null) throw invalid('a range is an object of bounds')
+    const { gt, gte, lt, lte, prefix } = range
+    const isAll = gt === undefined && gte === undefined && lt === undefined && lte === undefined
+    if (isAll && prefix === undefined) return ALL_KEYS
+    const bytes = (key: K | undefined) =>
+      key === undefined ? undefined : Buffer.from(toBytes(checkKey(this.#keys.prepare(key))))
+    const bounds = { gt: bytes(gt), gte: bytes(gte), lt: bytes(lt), lte: bytes(lte), prefix: bytes(prefix) }
+    return keyRangeOf(bounds, this.#keys.prefixEnd)
+  }
+
+  #iteration<T>(range: Range<K>, decode: Decode<T>): IteratorSetup<T> {
+    const store = this.#store
+    store.throwIfClosed()
+    return {
+      store,
+      range: this.rangeOf(range),
+      isReverse: range.reverse ?? false,
+      limit: limitOf(range.limit),
+      position: positionOf(store, range.snapshot),
+      decode,
+      encodeKey: (key) => toBytes(checkKey(this.#keys.prepare(key as K))),
+    }
+  }
+
+  readonly #decodeKey: Decode<K> = (cursor) => decodeWith(this.#keys, cursor, cursor.keyStart, cursor.keyEnd)
+
+  readonly #decodeValue: Decode<V> = (cursor) =>
+    decodeWith(this.#values, cursor, cursor.valueStart, cursor.valueEnd)
+
+  readonly #decodeEntry: Decode<[K, V]> = (cursor) => [this.#decodeKey(cursor), this.#decodeValue(cursor)]
+}
+
+function decodeWith<T>(codec: Codec<T>, cursor: RangeCursor, start: number, end: number): T {
+  const own = codec.decodeOwn ? cursor.ownBytes() : undefined
+  if (own) return codec.decodeOwn!(own as Buffer, start, end)
+  return codec.decode(cursor.bytes as Buffer, start, end)
+}
+
+function limitOf(limit: number | undefined): number {
+  if (limit === undefined || limit === -1 || limit === Number.POSITIVE_INFINITY)
+    return Number.POSITIVE_INFINITY
+  if (Number.isInteger(limit) && limit >= 0) return limit
+  throw invalid('a limit is a whole number, -1 or Infinity')
+}
+
+function invalid(message: string): VarveError {
+  return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}

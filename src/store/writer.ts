@@ -1,0 +1,98 @@
+import { VarveError } from '../errors.js'
+import { isEmptyRange, type KeyRange } from '../key/key-range.js'
+import type { Position } from '../key/position.js'
+import {
+  type CursorState,
+  checkKey,
+  PreparedBatch,
+  writeClearRange,
+  writeDel,
+  writePut,
+} from './batch-encoder.js'
+import type { Codec } from './codec.js'
+import type { CommitPipeline } from './commit-pipeline.js'
+import type { BatchOp, Check, Durability, WriteOptions } from './contract.js'
+import { checkDurability } from './options.js'
+import type { PointReader } from './reader.js'
+import type { Store } from './store.js'
+
+/**
+ * Writes to one store: checks arguments and conditions, then hands one batch to the pipeline. Every method throws
+ * what was wrong with the call and rejects with what went wrong with the write.
+ */
+export class StoreWriter<K, V> {
+  readonly #store: Store
+  readonly #keys: Codec<K>
+  readonly #values: Codec<V>
+  readonly #reader: PointReader<K, V>
+
+  constructor(store: Store, keys: Codec<K>, values: Codec<V>, reader: PointReader<K, V>) {
+    this.#store = store
+    this.#keys = keys
+    this.#values = values
+    this.#reader = reader
+  }
+
+  put(key: K, value: V, options: WriteOptions | undefined): Promise<Position> {
+    const preparedKey = this.#keys.prepare(key)
+    const preparedValue = this.#values.prepare(value)
+    return writePut(this.#pipelineFor(key, options), preparedKey, preparedValue, options?.durability)
+  }
+
+  del(key: K, options: WriteOptions | undefined): Promise<Position> {
+    const prepared = this.#keys.prepare(key)
+    return writeDel(this.#pipelineFor(key, options), prepared, options?.durability)
+  }
+
+  /** @param cursor the state of a consumer that commits with the operations. */
+  batch(
+    ops: readonly BatchOp<K, V>[],
+    options: (WriteOptions & { check?: readonly Check<K>[] }) | undefined,
+    cursor?: CursorState,
+  ): Promise<Position> {
+    const prepared = new PreparedBatch(ops, this.#keys, this.#values)
+    if (options?.ifPosition !== undefined)
+      throw invalid('a batch has no single key for ifPosition: use check')
+    const pipeline = this.#checkedPipeline(options?.check, options?.durability)
+    return prepared.write(pipeline, options?.durability, cursor)
+  }
+
+  clear(range: KeyRange): Promise<Position> {
+    return writeClearRange(this.#store.pipeline, range, isEmptyRange(range))
+  }
+
+  /** The pipeline, once the conditions of a write to one key hold. */
+  #pipelineFor(key: K, options: WriteOptions | undefined): CommitPipeline {
+    if (options === undefined) return this.#store.pipeline
+    const { ifPosition } = options
+    const checks = ifPosition === undefined ? undefined : [{ key, position: ifPosition }]
+    return this.#checkedPipeline(checks, options.durability)
+  }
+
+  #checkedPipeline(
+    checks: readonly Check<K>[] | undefined,
+    durability: Durability | undefined,
+  ): CommitPipeline {
+    const { pipeline } = this.#store
+    if (durability !== undefined) checkDurability(durability)
+    if (checks === undefined) return pipeline
+    for (const { key, position } of checks) {
+      checkKey(this.#keys.prepare(key))
+      const isPosition = position === null || (Number.isSafeInteger(position) && position >= 0)
+      if (!isPosition) throw invalid('a condition is a position, or null')
+    }
+    // Conditions see every write that was called before.
+    pipeline.commitNow()
+    for (const check of checks) {
+      const position = this.#reader.currentPosition(check.key)
+      if (position === check.position) continue
+      const message = `the key is at position ${position ?? 'none'}, not ${check.position ?? 'none'}`
+      throw new VarveError('VARVE_CONFLICT', message, position === null ? {} : { position })
+    }
+    return pipeline
+  }
+}
+
+function invalid(message: string): VarveError {
+  return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}
