@@ -7,6 +7,7 @@ import type {
   BatchOp,
   ChangesOptions,
   Check,
+  OpenOptions,
   Range,
   RangeIterator,
   ReadOptions,
@@ -51,12 +52,22 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   readonly #path: string
   readonly #options: StoreOptions
   #typed: TypedStore<K, V>
+  /** All that see the store, each through its encodings. */
+  readonly #family: Set<WeakRef<Database<unknown, unknown>>>
 
   /** Use `open`. */
-  constructor(path: string, options: StoreOptions, typed: TypedStore<K, V>) {
+  constructor(
+    path: string,
+    options: StoreOptions,
+    typed: TypedStore<K, V>,
+    family: Set<WeakRef<Database<unknown, unknown>>> = new Set(),
+  ) {
     this.#path = path
     this.#options = options
     this.#typed = typed
+    this.#family = family
+    for (const member of family) if (!member.deref()) family.delete(member)
+    family.add(new WeakRef(this as Database<unknown, unknown>))
   }
 
   /** Last committed position; 0 before the first write. */
@@ -208,6 +219,21 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     })
   }
 
+  /**
+   * The same open store seen through other encodings: positions and snapshots are shared, and closing or resuming
+   * one does so for all. What was written through one encoding must be readable through the other.
+   */
+  withEncodings<K2 = string, V2 = string>(
+    encodings: Pick<OpenOptions<K2, V2>, 'keyEncoding' | 'valueEncoding'>,
+  ): Database<K2, V2> {
+    const { store } = this.#typed
+    const keys = codecOf<K2>('key', encodings.keyEncoding)
+    const values = codecOf<V2>('value', encodings.valueEncoding)
+    if ((keys.givesViews || values.givesViews) && this.#options.reusesLogMemory)
+      throw invalid("the encoding 'view' is chosen when a store is opened")
+    return new Database(this.#path, this.#options, new TypedStore(store, keys, values), this.#family)
+  }
+
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
     this.#typed.store.throwIfClosed()
@@ -263,12 +289,15 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    */
   async resume(): Promise<void> {
     if (!this.#typed.store.failure) return
-    const { store: previous, keys, values } = this.#typed
+    const { store: previous } = this.#typed
     // Its failure is known and the reason to be here.
     await previous.close().catch(() => {})
     const store = await Store.open(this.#path, { ...this.#options, errorIfExists: false })
     store.events.adopt(previous.events)
-    this.#typed = new TypedStore(store, keys, values)
+    for (const reference of this.#family) {
+      const member = reference.deref()
+      if (member) member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
+    }
   }
 
   /** Waits for what is in flight and makes everything durable. Idempotent. */

@@ -25,7 +25,7 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
   const stat = attempt(path, () => env.fs.stat(path))
   if (stat && !stat.isDirectory) throw invalid(`${path} is a file`)
   if (!stat) {
-    if (options.readOnly || !options.createIfMissing) throw invalid(`there is no store at ${path}`)
+    if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
     attempt(path, () => {
       const topmost = env.fs.makeDirectory(path)
       if (topmost) syncParents(env, path, topmost)
@@ -33,9 +33,9 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
   }
   const directory = attempt(path, () => env.fs.realPath(path))
   const listing = listDirectory(env, directory)
-  if (listing.hasCurrent && options.errorIfExists) throw invalid(`there is a store at ${path} already`)
+  if (listing.hasCurrent && options.errorIfExists) throw invalid(`a store at ${path} exists already`)
   if (!listing.hasCurrent) {
-    if (options.readOnly || !options.createIfMissing) throw invalid(`there is no store at ${path}`)
+    if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
     refuseForeign(env, directory, listing)
   }
   return directory
