@@ -1,0 +1,189 @@
+import { spawnSync } from 'node:child_process'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { pipeline } from 'node:stream/promises'
+import { EntryStream } from 'level-read-stream'
+import { ManyLevelGuest, ManyLevelHost } from 'many-level'
+import { afterEach, describe, expect, it } from 'vitest'
+import { VarveLevel } from '../../src/adapter/level/varve-level.js'
+import { temporaryDirectory } from '../env/temporary-directory.js'
+import { withCallbacks } from './callbacks.js'
+
+const opened: { close(): Promise<void> }[] = []
+afterEach(async () => {
+  for (const db of opened.splice(0).reverse()) await db.close()
+})
+
+async function openLevel<V = string>(
+  options = {},
+  location = temporaryDirectory(),
+): Promise<VarveLevel<string, V>> {
+  const db = new VarveLevel<string, V>(location, options)
+  opened.push(db)
+  await db.open()
+  return db
+}
+
+describe('the compliance suite of abstract-level', () => {
+  it('passes whole', { timeout: 180_000 }, () => {
+    const run = spawnSync(process.execPath, ['test/adapter/level-suite.js'], {
+      encoding: 'utf8',
+      maxBuffer: 64 * 2 ** 20,
+    })
+    const failures = run.stdout.split('\n').filter((line) => line.startsWith('not ok'))
+    const passed = Number(/^# pass +(\d+)$/m.exec(run.stdout)?.[1])
+    console.log(`abstract-level: ${passed} assertions passed, ${failures.length} failed`)
+    expect(failures).toEqual([])
+    expect(run.status).toBe(0)
+    expect(passed).toBeGreaterThan(5000)
+  })
+})
+
+describe('VarveLevel', () => {
+  it('says truly what it can do', async () => {
+    const { supports } = await openLevel()
+    expect(supports).toMatchObject({
+      ...{
+        permanence: true,
+        seek: true,
+        has: true,
+        getSync: true,
+        createIfMissing: true,
+        errorIfExists: true,
+      },
+      ...{ implicitSnapshots: true, explicitSnapshots: true, deferredOpen: true },
+      signals: { iterators: true },
+      encodings: { utf8: true, buffer: true, view: true },
+    })
+  })
+
+  it('gives the store underneath, whose log holds what was written through the interface', async () => {
+    const db = await openLevel()
+    await db.put('a', '1')
+    await db.batch([
+      { type: 'put', key: 'b', value: '2' },
+      { type: 'del', key: 'a' },
+    ])
+    expect(db.store.position).toBe(2)
+    const changes = []
+    for await (const { position, ops } of db.store.changes()) changes.push({ position, ops })
+    expect(changes).toEqual([
+      { position: 1, ops: [{ type: 'put', key: 'a', value: '1' }] },
+      {
+        position: 2,
+        ops: [
+          { type: 'put', key: 'b', value: '2' },
+          { type: 'del', key: 'a' },
+        ],
+      },
+    ])
+  })
+
+  it('takes sync and durability as the promise of one write', async () => {
+    const db = await openLevel()
+    await db.put('a', '1', { sync: true } as never)
+    expect(db.store.durablePosition).toBe(1)
+    await db.batch([{ type: 'put', key: 'b', value: '2' }], { durability: 'disk' } as never)
+    expect(db.store.durablePosition).toBe(2)
+  })
+
+  it('takes text and bytes in one batch, and one encoding reads what the other wrote', async () => {
+    const db = await openLevel()
+    await db.batch([
+      { type: 'put', key: 'text', value: 'ä' },
+      {
+        type: 'put',
+        key: Buffer.from('bytes'),
+        value: Buffer.from([0xff]),
+        keyEncoding: 'buffer',
+        valueEncoding: 'buffer',
+      },
+    ] as never)
+    expect(await db.get('text', { valueEncoding: 'buffer' })).toEqual(Buffer.from('ä'))
+    expect(await db.get('bytes', { valueEncoding: 'view' })).toEqual(Buffer.from([0xff]))
+    expect(await db.hasMany(['text', 'none', 'bytes'])).toEqual([true, false, true])
+  })
+
+  it('names a locked directory as classic-level does, with the store own error as its cause', async () => {
+    const { location } = await openLevel()
+    const second = new VarveLevel(location)
+    const error = await second.open().catch((caught: unknown) => caught)
+    expect(error).toMatchObject({
+      code: 'LEVEL_DATABASE_NOT_OPEN',
+      cause: { code: 'LEVEL_LOCKED', cause: { code: 'VARVE_LOCKED', pid: process.pid } },
+    })
+  })
+
+  it('passes over the tuning of LevelDB and takes its compression flag', async () => {
+    const db = await openLevel({ cacheSize: 8 << 20, writeBufferSize: 4 << 20, compression: false })
+    await db.put('a', '1')
+    expect(await db.get('a')).toBe('1')
+  })
+
+  it('removes with destroy what is a store and nothing else', async () => {
+    const location = temporaryDirectory()
+    const db = await openLevel({}, location)
+    await db.put('a', '1')
+    await expect(VarveLevel.destroy(location)).rejects.toMatchObject({ code: 'VARVE_LOCKED' })
+    await db.close()
+    await VarveLevel.destroy(location)
+    const again = await openLevel({ errorIfExists: true }, location)
+    expect(await again.get('a')).toBeUndefined()
+  })
+
+  it('estimates and compacts a range', async () => {
+    const db = await openLevel()
+    await db.batch(
+      Array.from({ length: 5000 }, (_, i) => ({ type: 'put', key: `k${i}`, value: 'v'.repeat(100) })),
+    )
+    await db.compactRange('k', 'l')
+    expect(await db.approximateSize('k', 'l')).toBeGreaterThan(1000)
+    expect(await db.approximateSize('x', 'y')).toBe(0)
+  })
+})
+
+describe('what others build on abstract-level', () => {
+  it('level-read-stream streams a store', async () => {
+    const db = await openLevel()
+    await db.batch(['a', 'b', 'c'].map((key) => ({ type: 'put', key, value: key.toUpperCase() })))
+    const entries: unknown[] = []
+    await pipeline(new EntryStream(db as never, { gte: 'b' }), async (source) => {
+      for await (const entry of source) entries.push(entry)
+    })
+    expect(entries).toEqual([
+      { key: 'b', value: 'B' },
+      { key: 'c', value: 'C' },
+    ])
+  })
+
+  it('many-level shares a store over a socket', async () => {
+    const db = await openLevel()
+    // many-level 2 calls its host as abstract-level 1 was called.
+    const host = new ManyLevelHost(withCallbacks(db) as never)
+    const server = createServer((socket) => {
+      void pipeline(socket, host.createRpcStream(), socket).catch(() => {})
+    })
+    const socket = await connected(server)
+    const guest = new ManyLevelGuest<string, string>()
+    opened.push(guest)
+    void pipeline(socket, guest.createRpcStream(), socket).catch(() => {})
+    try {
+      await guest.batch([
+        { type: 'put', key: 'a', value: '1' },
+        { type: 'put', key: 'b', value: '2' },
+      ])
+      await guest.del('a')
+      expect(await guest.get('b')).toBe('2')
+      expect(await db.get('b')).toBe('2')
+      expect(await guest.iterator().all()).toEqual([['b', '2']])
+    } finally {
+      socket.destroy()
+      server.close()
+    }
+  })
+})
+
+async function connected(server: Server): Promise<Socket> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  return connect(port, '127.0.0.1')
+}
