@@ -1,10 +1,12 @@
 import { VarveError } from '../errors.js'
+import { batchSizeBytes } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { Codec } from '../store/codec.js'
+import { type BatchVisitor, SMALL_BATCH_BYTES } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
 import type { Store } from '../store/store.js'
-import { type Change, decodeChange } from './change.js'
+import { type Change, ChangeDecoder } from './change.js'
 import { LogCursor } from './log-cursor.js'
 
 export interface FeedSetup<K, V> {
@@ -28,6 +30,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
   readonly #setup: FeedSetup<K, V>
   readonly #cursor: LogCursor
   readonly #pin: LogPin
+  readonly #decoder: ChangeDecoder<K, V>
   #ready: Change<K, V>[] = []
   #next = 0
   #isClosed = false
@@ -39,6 +42,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
   constructor(setup: FeedSetup<K, V>) {
     this.#setup = setup
     this.#cursor = new LogCursor(setup.store, setup.after)
+    this.#decoder = new ChangeDecoder(setup.keys, setup.values, setup.range)
     this.#pin = setup.store.archive.pin(setup.after)
     setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
@@ -91,7 +95,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
 
   /** Decodes some changes; false at the end of a feed that is not live. */
   async #fill(): Promise<boolean> {
-    const { store, keys, values, range, isLive } = this.#setup
+    const { store, isLive } = this.#setup
     store.throwIfClosed()
     this.#ready = []
     this.#next = 0
@@ -101,12 +105,22 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
       await this.#waitForMore()
       return true
     }
-    await this.#cursor.step(store.promisedPosition, (position, timestamp, bytes, batchOffset) => {
-      const change = decodeChange({ position, timestamp, bytes, batchOffset }, keys, values, range)
-      if (change) this.#ready.push(change)
-    })
+    await this.#cursor.step(store.promisedPosition, this.#visit)
     await store.fairTurn.due()
     return true
+  }
+
+  readonly #visit: BatchVisitor = (position, timestampMs, bytes, batchOffset) => {
+    if (batchSizeBytes(bytes, batchOffset) > SMALL_BATCH_BYTES) {
+      const { fairTurn } = this.#setup.store
+      const decoded = this.#decoder.decodeLarge(position, timestampMs, bytes, batchOffset, fairTurn)
+      return decoded.then((change) => {
+        if (change) this.#ready.push(change)
+      })
+    }
+    const change = this.#decoder.decode(position, timestampMs, bytes, batchOffset)
+    if (change) this.#ready.push(change)
+    return undefined
   }
 
   async #waitForMore(): Promise<void> {

@@ -1,50 +1,15 @@
-import type { File } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
-import { readFullyAsync } from '../env/write-fully.js'
-import { corruption, ioError, VarveError } from '../errors.js'
-import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
+import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import {
-  FRAME_BATCHES,
-  FRAME_HEADER_BYTES,
-  LOG_HEADER_BYTES,
-  logSeed,
-  readFrameHeader,
-  readLogHeader,
-} from '../log/log-format.js'
+import { FRAME_HEADER_BYTES } from '../log/log-format.js'
 import type { LogFileInfo } from '../log/log-retention.js'
-import { isFrame } from '../log/log-scan.js'
 import type { Memtable } from '../memtable/memtable.js'
+import { type BatchVisitor, FrameWalk } from '../store/frame-walk.js'
+import { frameCorruption, LogFileReader } from '../store/log-file-reader.js'
 import type { Store } from '../store/store.js'
-import { readU32 } from '../util/bytes.js'
 
-/** File bytes read at once; a longer frame is read whole. */
-const CHUNK_BYTES = 256 * 1024
 /** Log bytes that one step visits at most, so that it takes a millisecond or two. */
 const STEP_BYTES = 128 * 1024
-
-/** What a cursor shows of each batch: it stands at `batchOffset` of `bytes`, borrowed until the visitor returns. */
-export type BatchVisitor = (
-  position: Position,
-  timestampMs: number,
-  bytes: Buffer,
-  batchOffset: number,
-) => void
-
-/** Where the next frame stands: memory and file of a log have the same bytes at the same offsets. */
-interface Place {
-  readonly logNumber: number
-  readonly offset: number
-}
-
-interface OpenLog {
-  readonly info: LogFileInfo
-  readonly file: File
-  readonly seed: number
-  chunk: Buffer
-  /** Where `chunk` stands in the file. */
-  chunkOffset: number
-}
 
 /**
  * Walks the batches of the log in order, from any position that is still there: out of the memory of the memtables
@@ -53,8 +18,8 @@ interface OpenLog {
 export class LogCursor {
   readonly #store: Store
   #position: Position
-  #place: Place | undefined
-  #open: OpenLog | undefined
+  #walk: FrameWalk | undefined
+  #file: LogFileReader | undefined
 
   /** Stands after `position`. */
   constructor(store: Store, position: Position) {
@@ -68,15 +33,16 @@ export class LogCursor {
   }
 
   /**
-   * Visits some of the batches after the last one, none above `limit`, which is committed. At least one if there is.
+   * Visits some of the batches after the last one, none above `limit`, which is committed. None at all while it is
+   * on its way through a long file: call it again.
    * @throws VarveError `VARVE_POSITION_LOST` with the oldest position, `VARVE_CORRUPTION`, `VARVE_IO`.
    */
   async step(limit: Position, visit: BatchVisitor): Promise<void> {
     if (this.#position >= limit) return
     const memtable = this.#store.tree.view.memtables.find((candidate) => this.#isIn(candidate))
     if (memtable) {
-      this.#closeFile()
-      this.#stepInMemory(memtable, limit, visit)
+      this.close()
+      await this.#stepInMemory(memtable, limit, visit)
       return
     }
     const info = this.#store.archive.files.find((file) => this.#isIn(file))
@@ -84,135 +50,83 @@ export class LogCursor {
     await this.#stepInFile(info, limit, visit)
   }
 
+  /** The file that is open, if any; the cursor goes on after it. */
   close(): void {
-    this.#closeFile()
+    this.#file?.close()
+    this.#file = undefined
   }
 
   #isIn({ basePosition, lastPosition }: { basePosition: Position; lastPosition: Position }): boolean {
     return basePosition <= this.#position && this.#position < lastPosition
   }
 
-  #stepInMemory(memtable: Memtable, limit: Position, visit: BatchVisitor): void {
-    const bytes = memtable.bytes as Buffer
-    let offset = this.#place?.logNumber === memtable.logNumber ? this.#place.offset : LOG_HEADER_BYTES
-    const stop = offset + STEP_BYTES
-    const start = this.#position
-    while (
-      offset < memtable.endOffset &&
-      this.#position < limit &&
-      (offset < stop || this.#position === start)
-    ) {
-      const end = offset + FRAME_HEADER_BYTES + readU32(bytes, offset + 4)
-      if (!this.#visitFrame(bytes, offset, limit, visit)) break
-      offset = end
+  #walkOf(number: number): FrameWalk {
+    if (this.#walk?.logNumber !== number) {
+      this.#walk = new FrameWalk(number, joinPath(this.#store.directory, logFileName(number)))
     }
-    this.#place = { logNumber: memtable.logNumber, offset }
+    return this.#walk
   }
 
-  /** False if the frame goes on above `limit`. */
-  #visitFrame(bytes: Buffer, at: number, limit: Position, visit: BatchVisitor): boolean {
-    const frame = readFrameHeader(bytes, at)
-    if (frame.kind !== FRAME_BATCHES || frame.firstPosition + frame.batchCount <= this.#position + 1)
-      return true
-    let batch = at + FRAME_HEADER_BYTES
-    for (let i = 0; i < frame.batchCount; i++) {
-      const position = frame.firstPosition + i
-      if (position > limit) return false
-      if (position > this.#position) {
-        visit(position, frame.timestampMs, bytes, batch)
-        this.#position = position
+  async #stepInMemory(memtable: Memtable, limit: Position, visit: BatchVisitor): Promise<void> {
+    const bytes = memtable.bytes as Buffer
+    const walk = this.#walkOf(memtable.logNumber)
+    const last = Math.min(limit, memtable.lastPosition)
+    let budget = STEP_BYTES
+    while (budget > 0 && this.#position < last && !walk.pending) {
+      const before = walk.frameOffset
+      if (before >= memtable.endOffset) {
+        throw corruption(walk.path, before, `the log ends at position ${this.#position}, before ${last}`)
       }
-      batch += batchSizeBytes(bytes, batch)
+      this.#position = walk.visit(bytes, 0, this.#position, last, budget, visit)
+      // A frame that goes on is one that had more than the budget, or than the limit allowed.
+      budget = walk.frameOffset === before ? 0 : budget - (walk.frameOffset - before)
     }
-    return true
+    if (!walk.pending) return
+    // The memory must stay what it is until the visitor is done with it.
+    const view = this.#store.tree.view.acquire()
+    try {
+      await walk.pending
+    } finally {
+      walk.pending = undefined
+      view.release()
+    }
   }
 
   async #stepInFile(info: LogFileInfo, limit: Position, visit: BatchVisitor): Promise<void> {
-    if (this.#open?.info.number !== info.number) await this.#openFile(info)
-    const log = this.#open!
-    const start = this.#position
-    let offset = this.#place?.logNumber === info.number ? this.#place.offset : LOG_HEADER_BYTES
-    while (this.#position === start) {
-      const frameBytes = await this.#loadFrame(log, offset)
-      const stop = log.chunkOffset + log.chunk.length
-      let next = offset + frameBytes
-      // Every whole frame of the chunk, without another wait.
-      for (;;) {
-        const at = offset - log.chunkOffset
-        if (!isFrame(log.chunk, at, log.seed)) throw corruption(log.file.path, offset, 'a damaged frame')
-        this.#checkBatches(log, at)
-        if (!this.#visitFrame(log.chunk, at, limit, visit)) break
-        offset = next
-        if (this.#position >= Math.min(limit, info.lastPosition) || offset + FRAME_HEADER_BYTES > stop) break
-        next = offset + FRAME_HEADER_BYTES + readU32(log.chunk, offset - log.chunkOffset + 4)
-        if (next > stop) break
+    const file = await this.#open(info)
+    const walk = this.#walkOf(info.number)
+    const last = Math.min(limit, info.lastPosition)
+    let budget = STEP_BYTES
+    while (budget > 0 && this.#position < last && !walk.pending) {
+      const before = walk.frameOffset
+      const fault = file.has(before) ? undefined : await file.load(before)
+      if (fault) throw frameCorruption(file, before, fault)
+      this.#position = walk.visit(file.bytes, file.bytesOffset, this.#position, last, budget, visit)
+      budget = walk.frameOffset === before ? 0 : budget - FRAME_HEADER_BYTES - (walk.frameOffset - before)
+    }
+    if (walk.pending) {
+      try {
+        await walk.pending
+      } finally {
+        walk.pending = undefined
       }
     }
-    this.#place = { logNumber: info.number, offset }
-    if (this.#position >= info.lastPosition) this.#closeFile()
+    if (this.#position >= info.lastPosition) this.close()
   }
 
-  #checkBatches(log: OpenLog, frameAt: number): void {
-    const { batchCount, bodyBytes } = readFrameHeader(log.chunk, frameAt)
-    const end = frameAt + FRAME_HEADER_BYTES + bodyBytes
-    let batch = frameAt + FRAME_HEADER_BYTES
-    for (let i = 0; i < batchCount; i++) {
-      const fault = findBatchFault(log.chunk, batch, end)
-      if (fault) throw corruption(log.file.path, log.chunkOffset + batch, fault)
-      batch += batchSizeBytes(log.chunk, batch)
+  async #open(info: LogFileInfo): Promise<LogFileReader> {
+    if (this.#file?.number === info.number) return this.#file
+    this.close()
+    const { env, directory, fairTurn } = this.#store
+    const file = await LogFileReader.open(env, directory, info.number, fairTurn)
+    const path = joinPath(directory, logFileName(info.number))
+    if (!file) {
+      // What another process writes, that one also trims.
+      if (this.#store.options.readOnly && !env.fs.stat(path)) throw this.#lost()
+      throw corruption(path, 0, env.fs.stat(path) ? 'a damaged header' : 'the file is missing')
     }
-  }
-
-  /** Makes the chunk hold the whole frame at `offset`; returns its size. */
-  async #loadFrame(log: OpenLog, offset: number): Promise<number> {
-    let size = FRAME_HEADER_BYTES
-    for (let needed = size; ; needed = size) {
-      if (offset < log.chunkOffset || offset + needed > log.chunkOffset + log.chunk.length) {
-        await this.#loadChunk(log, offset, Math.max(needed, CHUNK_BYTES))
-      }
-      if (offset + needed > log.chunkOffset + log.chunk.length) {
-        throw corruption(log.file.path, offset, 'the file ends within a frame')
-      }
-      if (needed > FRAME_HEADER_BYTES) return size
-      size += readU32(log.chunk, offset - log.chunkOffset + 4)
-      if (size === FRAME_HEADER_BYTES) return size
-    }
-  }
-
-  async #loadChunk(log: OpenLog, offset: number, size: number): Promise<void> {
-    const left = log.file.sizeBytes() - offset
-    if (left <= 0) throw corruption(log.file.path, offset, 'the file ends too early')
-    const chunk = Buffer.allocUnsafeSlow(Math.min(size, left))
-    await readFullyAsync(log.file, chunk, offset)
-    log.chunk = chunk
-    log.chunkOffset = offset
-  }
-
-  async #openFile(info: LogFileInfo): Promise<void> {
-    this.#closeFile()
-    const path = joinPath(this.#store.directory, logFileName(info.number))
-    let file: File
-    try {
-      file = this.#store.env.fs.open(path, 'read')
-    } catch (error) {
-      throw ioError(error, 'reading', path)
-    }
-    const bytes = Buffer.alloc(LOG_HEADER_BYTES)
-    try {
-      await readFullyAsync(file, bytes, 0)
-      const header = readLogHeader(bytes, path)
-      if (!header) throw corruption(path, 0, 'a damaged header')
-      const seed = logSeed(header.storeId, info.number)
-      this.#open = { info, file, seed, chunk: Buffer.alloc(0), chunkOffset: 0 }
-    } catch (error) {
-      file.close()
-      throw error
-    }
-  }
-
-  #closeFile(): void {
-    this.#open?.file.close()
-    this.#open = undefined
+    this.#file = file
+    return file
   }
 
   #lost(): VarveError {

@@ -70,8 +70,11 @@ export class CommitPipeline {
   /** Committed, waiting for an fdatasync. */
   #syncWaiters: Waiter[] = []
   #syncing: Promise<void> | undefined
+  /** The oldest write that the running fdatasync is for. */
+  #syncingFrom: Position | undefined
   #cancelInterval: (() => void) | undefined
   #failure: VarveError | undefined
+  #promisedAtFailure: Position = 0
   #isClosed = false
 
   constructor(env: Env, log: LogWriter, hooks: PipelineHooks, durability: Durability, position: Position) {
@@ -91,6 +94,13 @@ export class CommitPipeline {
 
   get durablePosition(): Position {
     return this.#durablePosition
+  }
+
+  /** Every write up to here was acknowledged: whatever its durability promises holds. */
+  get promisedPosition(): Position {
+    if (this.#failure) return this.#promisedAtFailure
+    const oldestWaiting = this.#syncingFrom ?? this.#syncWaiters[0]?.position
+    return oldestWaiting === undefined ? this.#position : oldestWaiting - 1
   }
 
   get failure(): VarveError | undefined {
@@ -174,6 +184,7 @@ export class CommitPipeline {
   /** Stops for good: whatever waits is rejected with the cause, whatever comes with `VARVE_POISONED`. */
   fail(cause: unknown): void {
     if (this.#failure) return
+    this.#promisedAtFailure = this.promisedPosition
     this.#failure = ioError(cause, 'writing', 'the store')
     this.#cancelTimers()
     const waiters = [...this.#group, ...this.#syncWaiters]
@@ -299,6 +310,7 @@ export class CommitPipeline {
   async #runSync(): Promise<void> {
     const waiters = this.#syncWaiters.splice(0)
     const position = this.#position
+    this.#syncingFrom = waiters[0]?.position
     try {
       this.#log.write()
       await this.#log.syncAsync()
@@ -306,11 +318,13 @@ export class CommitPipeline {
     } catch (error) {
       this.#syncWaiters.unshift(...waiters)
       this.fail(error)
+      this.#syncingFrom = undefined
     }
   }
 
   #finishSync(position: Position, waiters: readonly Waiter[]): void {
     this.noteFlushed(position)
+    this.#syncingFrom = undefined
     for (const waiter of waiters) waiter.resolve(waiter.position)
     this.#hooks.onDurable()
   }

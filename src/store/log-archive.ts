@@ -135,6 +135,7 @@ export class LogArchive {
   }
 
   #remove(number: number): void {
+    if (this.#isKeepingFiles) return
     this.#remover.remove(joinPath(this.#directory, logFileName(number)))
   }
 }

@@ -104,7 +104,10 @@ export class PointReader<K, V> {
   async reach(options: ReadOptions): Promise<void> {
     const { atLeast, timeoutMs } = options
     checkReach(options)
+    this.#store.throwIfClosed()
     if (atLeast === undefined || this.#store.position >= atLeast) return
+    // What is read only stays as it is: there is nothing to wait for.
+    if (this.#store.options.readOnly) throw timeout(this.#store.position, atLeast)
     await new Promise<void>((resolve, reject) => {
       let cancelTimer: (() => void) | undefined
       const stop = this.#store.onCommit(() => {

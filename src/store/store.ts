@@ -39,6 +39,8 @@ export class Store {
   /** One for all that is awaited of this store. */
   readonly fairTurn: FairTurn
   readonly archive: LogArchive
+  /** Given at random when the store was created; a checkpoint gets one of its own. */
+  readonly storeId: Buffer
   readonly tree: Tree
   readonly scheduler: Scheduler
   readonly #lock: FileLock | undefined
@@ -66,6 +68,7 @@ export class Store {
     this.tree = parts.tree
     this.#pool = parts.pool
     this.#remover = parts.remover
+    this.storeId = parts.storeId
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
     this.archive = new LogArchive({
       env: this.env,
@@ -127,7 +130,8 @@ export class Store {
         if (i === 0) tree.replaceEmptyActive(memtable)
         else tree.rotate(memtable)
       }
-      if (!options.readOnly) await store.#startWriting(recovered.length > 0, position, listing)
+      if (options.readOnly) store.#takeStock(listing, logNumbers[0], flushedPosition)
+      else await store.#startWriting(recovered.length > 0, position, listing)
     } catch (error) {
       await store.scheduler.stop()
       tree.close()
@@ -144,14 +148,14 @@ export class Store {
     return this.#pipeline?.durablePosition ?? this.tree.active.lastPosition
   }
 
-  /** What a write's own durability has promised: a feed shows no more. */
+  /** Every write up to here was acknowledged, at its own durability: a feed shows no more. */
   get promisedPosition(): Position {
-    return this.options.durability === 'disk' ? this.durablePosition : this.position
+    return this.#pipeline?.promisedPosition ?? this.position
   }
 
   /** The oldest change that is still in the log files; one above `position` if none is. */
   get oldestPosition(): Position {
-    return (this.archive.basePosition ?? this.tree.active.basePosition) + 1
+    return (this.archive.basePosition ?? this.tree.oldestMemtable.basePosition) + 1
   }
 
   get isClosed(): boolean {
@@ -332,6 +336,13 @@ export class Store {
     const retained = logsFrom(listing, 0).filter((number) => number < logNumber)
     this.archive.load(retained, position)
     this.archive.trim(position)
+  }
+
+  /** The log files that a read-only store finds beside those it replayed; it removes none. */
+  #takeStock(listing: DirectoryListing, firstReplayed: number | undefined, flushedPosition: Position): void {
+    const older = logsFrom(listing, 0).filter((number) => number < (firstReplayed ?? Number.MAX_SAFE_INTEGER))
+    this.archive.keepFiles()
+    this.archive.load(older, flushedPosition)
   }
 
   #notifyCommit(): void {

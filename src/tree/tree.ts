@@ -101,6 +101,10 @@ export class Tree {
     return this.#memtables[0]!
   }
 
+  get oldestMemtable(): Memtable {
+    return this.#memtables[this.#memtables.length - 1]!
+  }
+
   /** Oldest first. */
   get waiting(): readonly Memtable[] {
     return this.#memtables.slice(1).reverse()

@@ -1,0 +1,118 @@
+/** The change feed: from memory, from files, live beside a writer. `node bench/feed.bench.js` after a build. */
+import { open } from '../dist/index.js'
+import { keyOf, valuePool } from './data.js'
+import { makeDirectory, removeDirectory } from './directory.js'
+
+const CHANGES = 500_000
+/** Of key and value together. */
+const CHANGE_BYTES = 100
+const valueAt = valuePool(CHANGE_BYTES - 16)
+
+const OPTIONS = {
+  keyEncoding: 'buffer',
+  valueEncoding: 'buffer',
+  durability: 'os',
+  memory: 1 << 30,
+  memtableBytes: 128 * 2 ** 20,
+  log: { maxBytes: 2 ** 32 },
+}
+
+async function withStore(options, work) {
+  const directory = makeDirectory('feed')
+  const db = await open(directory, { ...OPTIONS, ...options })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+    removeDirectory(directory)
+  }
+}
+
+/** Puts with `inFlight` of them awaited together; changes a second. */
+async function write(db, count, inFlight) {
+  const start = performance.now()
+  for (let i = 0; i < count; i += inFlight) {
+    const puts = []
+    for (let j = i; j < Math.min(count, i + inFlight); j++) puts.push(db.put(keyOf(j), valueAt(j)))
+    await Promise.all(puts)
+  }
+  return rateSince(start, count)
+}
+
+async function drain(feed, count) {
+  const start = performance.now()
+  let seen = 0
+  for await (const { ops } of feed) {
+    seen += ops.length
+    if (seen === count) break
+  }
+  if (seen !== count) throw new Error(`${seen} of ${count} changes`)
+  return rateSince(start, count)
+}
+
+function rateSince(start, count) {
+  return (count / (performance.now() - start)) * 1000
+}
+
+function show(what, figure) {
+  console.log(`${what.padEnd(52)} ${figure.padStart(16)}`)
+}
+
+const perSecond = (rate) => `${Math.round(rate).toLocaleString('en-US')}/s`
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
+
+async function throughput(name, options, prepare) {
+  await withStore(options, async (db) => {
+    await write(db, CHANGES, 256)
+    await prepare(db)
+    const rates = []
+    for (let i = 0; i < 3; i++) rates.push(await drain(db.changes({ after: 0 }), CHANGES))
+    show(name, perSecond(median(rates)))
+  })
+}
+
+async function latency() {
+  await withStore({}, async (db) => {
+    const latencies = []
+    const feed = db.changes({ live: true })
+    for (let i = 0; i < 5000; i++) {
+      const next = feed.next()
+      const start = performance.now()
+      const put = db.put(keyOf(i), valueAt(i))
+      await next
+      latencies.push(performance.now() - start)
+      await put
+    }
+    await feed.return()
+    show('put to subscriber, median', `${(median(latencies) * 1000).toFixed(1)} us`)
+  })
+}
+
+/** How much slower the writer is while a feed follows it, in the same thread. */
+async function cost(name, inFlight, feedOptions) {
+  const count = CHANGES
+  const alone = []
+  const followed = []
+  for (let i = 0; i < 5; i++) {
+    alone.push(await withStore({}, (db) => write(db, count, inFlight)))
+    const rate = await withStore({}, async (db) => {
+      const feed = db.changes({ live: true, ...feedOptions })
+      const reader = (async () => {
+        for await (const { position } of feed) if (position === count) return
+      })()
+      const written = await write(db, count, inFlight)
+      await Promise.race([reader, feed.return()])
+      return written
+    })
+    followed.push(rate)
+  }
+  const loss = 1 - median(followed) / median(alone)
+  show(name, `${perSecond(median(followed))}, ${(loss * 100).toFixed(1)} % less`)
+}
+
+await throughput(`changes of ${CHANGE_BYTES} bytes from memory`, {}, async () => {})
+await throughput(`changes of ${CHANGE_BYTES} bytes from files`, {}, (db) => db.flush())
+await latency()
+await cost('puts, 256 in flight, beside a live feed', 256, {})
+await cost('the same, none of it with the prefix asked for', 256, { prefix: Buffer.from('none such') })
+await cost('puts, one by one, beside a live feed', 1, {})
