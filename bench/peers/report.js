@@ -1,7 +1,7 @@
 import { cpus, release, totalmem, type } from 'node:os'
 import { ROWS } from './rows.js'
 
-const OWN = 'varve'
+const isOwn = (engine) => engine.startsWith('varve')
 const REFERENCE = 'classic-level'
 
 /** Minimum, median and maximum of each row and engine, and Varve's multiples. `runs` is a list of
@@ -14,7 +14,9 @@ export function summarize(runs) {
       const figures = runs.filter((run) => run.engine === engine).map((run) => run.figures[row.id])
       spreads[engine] = spread(figures.filter((figure) => figure !== undefined))
     }
-    return { ...row, spreads, ...multiples(row, spreads) }
+    // The aims are those of the store itself.
+    const aim = engines.includes('varve') ? row.aim : undefined
+    return { ...row, aim, spreads, ...multiples({ ...row, aim }, spreads) }
   })
 }
 
@@ -27,8 +29,8 @@ function spread(figures) {
 }
 
 function multiples(row, spreads) {
-  const own = spreads[OWN]?.median
-  const natives = Object.entries(spreads).filter(([engine, figures]) => engine !== OWN && figures)
+  const own = Object.entries(spreads).find(([engine]) => isOwn(engine))?.[1]?.median
+  const natives = Object.entries(spreads).filter(([engine, figures]) => !isOwn(engine) && figures)
   if (own === undefined || natives.length === 0) return {}
   const multiple = (native) => (row.bytes ? native / own : own / native)
   const ordered = natives

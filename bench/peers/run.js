@@ -7,6 +7,8 @@ import { makeDirectory, removeDirectory } from '../directory.js'
 import { lowestLine, machine, markdownTable, summarize, textTable } from './report.js'
 
 const ENGINES = ['varve', 'classic-level', 'lmdb', 'better-sqlite3', 'rocksdb']
+/** Through the interface of abstract-level. */
+const LEVELS = ['varve-level', 'memory-level']
 const HERE = fileURLToPath(new URL('.', import.meta.url))
 const ROUND_LIMIT_MS = 30 * 60_000
 const QUICK_ROUND_LIMIT_MS = 60_000
@@ -25,8 +27,9 @@ function readOptions() {
     },
   })
   const engines = values.only.split(',').map((name) => name.trim())
-  const unknown = engines.find((name) => !ENGINES.includes(name))
-  if (unknown !== undefined) throw new Error(`--only: "${unknown}" is not one of ${ENGINES.join(', ')}`)
+  const known = [...ENGINES, ...LEVELS]
+  const unknown = engines.find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new Error(`--only: "${unknown}" is not one of ${known.join(', ')}`)
   return {
     engines,
     rounds: whole('rounds', values.rounds ?? (values.quick ? '1' : '3')),
