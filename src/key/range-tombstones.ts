@@ -14,13 +14,15 @@ const UNSORTED_MAX = 16
 
 /**
  * A set of range tombstones that answers which newest one covers a key. Sorted into fragments, the pieces between
- * neighbouring bounds, so that a lookup is a binary search; the last few added are searched one by one.
+ * neighbouring bounds, with a segment tree above them: each tombstone stands at the few nodes that make up its
+ * range, so that thousands of nested ones take n log n of memory, not the square that a list for each fragment
+ * would. A lookup goes from a fragment to the root. The last few added are searched one by one.
  */
 export class RangeTombstones {
   readonly #all: RangeTombstone[] = []
   #fragmentStarts: Bytes[] = []
-  /** For each fragment, those that cover it, newest first. */
-  #fragments: RangeTombstone[][] = []
+  /** Node i has the children 2i and 2i + 1; the fragments are the last half. Each lists its own, newest first. */
+  #nodes: (RangeTombstone[] | undefined)[] = []
   #sortedCount = 0
 
   get isEmpty(): boolean {
@@ -59,8 +61,13 @@ export class RangeTombstones {
       else high = middle
     }
     if (low === 0) return undefined
-    for (const tombstone of this.#fragments[low - 1]!) if (tombstone.position <= atMost) return tombstone
-    return undefined
+    let newest: RangeTombstone | undefined
+    for (let node = low - 1 + this.#fragmentStarts.length; node > 0; node >>>= 1) {
+      const own = this.#nodes[node]
+      const candidate = own && newestUpTo(own, atMost)
+      if (candidate && (!newest || candidate.position > newest.position)) newest = candidate
+    }
+    return newest
   }
 
   #sort(): void {
@@ -69,18 +76,38 @@ export class RangeTombstones {
     )
     bounds.sort(compareBytes)
     const starts = bounds.filter((bound, i) => i === 0 || compareBytes(bound, bounds[i - 1]!) !== 0)
-    const fragments: RangeTombstone[][] = starts.map(() => [])
+    const nodes: (RangeTombstone[] | undefined)[] = new Array(starts.length * 2).fill(undefined)
     const newestFirst = [...this.#all].sort((a, b) => b.position - a.position)
     for (const tombstone of newestFirst) {
-      for (let i = indexOfBound(starts, tombstone.start); i < starts.length; i++) {
-        if (tombstone.end && compareBytes(starts[i]!, tombstone.end) >= 0) break
-        fragments[i]!.push(tombstone)
+      let from = indexOfBound(starts, tombstone.start) + starts.length
+      let to = (tombstone.end ? indexOfBound(starts, tombstone.end) : starts.length) + starts.length
+      for (; from < to; from >>>= 1, to >>>= 1) {
+        if (from & 1) addTo(nodes, from++, tombstone)
+        if (to & 1) addTo(nodes, --to, tombstone)
       }
     }
     this.#fragmentStarts = starts
-    this.#fragments = fragments
+    this.#nodes = nodes
     this.#sortedCount = this.#all.length
   }
+}
+
+function addTo(nodes: (RangeTombstone[] | undefined)[], node: number, tombstone: RangeTombstone): void {
+  const own = nodes[node]
+  if (own) own.push(tombstone)
+  else nodes[node] = [tombstone]
+}
+
+/** Of tombstones with descending positions. */
+function newestUpTo(tombstones: readonly RangeTombstone[], atMost: Position): RangeTombstone | undefined {
+  let low = 0
+  let high = tombstones.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (tombstones[middle]!.position > atMost) low = middle + 1
+    else high = middle
+  }
+  return tombstones[low]
 }
 
 function indexOfBound(bounds: readonly Bytes[], bound: Bytes): number {
