@@ -3,6 +3,7 @@ import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, readU16, readU32, readU48 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
+import { RangeCrc } from '../util/range-crc.js'
 import {
   extendChain,
   FRAME_BATCHES,
@@ -103,22 +104,24 @@ function visitBatches(
 }
 
 /** Whether a whole valid frame stands at `at`. */
-export function isFrame(bytes: Bytes, at: number, seed: number): boolean {
+export function isFrame(bytes: Bytes, at: number, seed: number, checksums?: RangeCrc): boolean {
   if (at + FRAME_HEADER_BYTES > bytes.length) return false
   const end = at + FRAME_HEADER_BYTES + readU32(bytes, at + 4)
   if (end > bytes.length) return false
   const kind = readU16(bytes, at + 30)
   if (kind !== FRAME_BATCHES && kind !== FRAME_END) return false
-  return crc32(bytes, at + 4, end, seed) === readU32(bytes, at)
+  const crc = checksums ? checksums.crc(at + 4, end, seed) : crc32(bytes, at + 4, end, seed)
+  return crc === readU32(bytes, at)
 }
 
 /** The offset of a valid frame after `fault` that says bytes beyond `fault` had been synced. */
 function findProofOfSync(bytes: Bytes, fault: number, seed: number): number | undefined {
+  const checksums = new RangeCrc(bytes)
   for (let at = fault + 1; at + FRAME_HEADER_BYTES <= bytes.length; at++) {
     // The cheap test first: damage must not make a search of the square of the file's size.
     const syncedUpTo = readU48(bytes, at + 24)
     if (syncedUpTo <= fault || syncedUpTo > at) continue
-    if (isFrame(bytes, at, seed)) return at
+    if (isFrame(bytes, at, seed, checksums)) return at
   }
   return undefined
 }

@@ -9,9 +9,11 @@
  * The first record is the whole version. A record is synced before the edit counts, so only the last record may
  * be torn; an invalid record before `syncedUpTo` of a later one is damage.
  */
+import { parseFileName } from '../env/file-names.js'
 import { corruption, VarveError } from '../errors.js'
 import { type Bytes, readU32, readU64, writeU32, writeU64 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
+import { RangeCrc } from '../util/range-crc.js'
 
 const MAGIC = Buffer.from('VARVEMAN')
 export const MANIFEST_FORMAT_VERSION = 1
@@ -49,11 +51,12 @@ export function encodeRecord(edit: Bytes, syncedUpTo: number, seed: number): Buf
 }
 
 /** The end of the valid record at `at`; undefined if there is none. */
-export function recordEnd(bytes: Bytes, at: number, seed: number): number | undefined {
+export function recordEnd(bytes: Bytes, at: number, seed: number, checksums?: RangeCrc): number | undefined {
   if (at + RECORD_HEADER_BYTES > bytes.length) return undefined
   const end = at + RECORD_HEADER_BYTES + readU32(bytes, at + 4)
-  if (end > bytes.length || crc32(bytes, at + 4, end, seed) !== readU32(bytes, at)) return undefined
-  return end
+  if (end > bytes.length) return undefined
+  const crc = checksums ? checksums.crc(at + 4, end, seed) : crc32(bytes, at + 4, end, seed)
+  return crc === readU32(bytes, at) ? end : undefined
 }
 
 /** The offsets of all records. @throws VarveError `VARVE_CORRUPTION` for damage before the torn tail. */
@@ -76,10 +79,11 @@ export function manifestSeed(header: Bytes): number {
 }
 
 function throwIfSyncedBeyond(bytes: Bytes, fault: number, seed: number, file: string): void {
+  const checksums = new RangeCrc(bytes)
   for (let at = fault + 1; at + RECORD_HEADER_BYTES <= bytes.length; at++) {
     const syncedUpTo = readU64(bytes, at + 8)
     if (syncedUpTo <= fault || syncedUpTo > at) continue
-    if (recordEnd(bytes, at, seed) !== undefined) throw corruption(file, fault, 'a damaged record')
+    if (recordEnd(bytes, at, seed, checksums) !== undefined) throw corruption(file, fault, 'a damaged record')
   }
 }
 
@@ -92,6 +96,8 @@ export function encodeCurrent(manifestName: string): Buffer {
 export function decodeCurrent(bytes: Bytes, file: string): string {
   const match = /^(MANIFEST-\d{6,16}) ([0-9a-f]{8})\n$/.exec(Buffer.from(bytes).toString('latin1'))
   const name = match?.[1] ?? ''
-  if (encodeCurrent(name).compare(bytes) !== 0) throw corruption(file, 0, 'it does not name a manifest')
+  const isName = parseFileName(name)?.kind === 'manifest'
+  if (!isName || encodeCurrent(name).compare(bytes) !== 0)
+    throw corruption(file, 0, 'it does not name a manifest')
   return name
 }
