@@ -19,7 +19,7 @@
  * - `VARVE_NOT_LEADER` this store follows another one: write there.
  * - `VARVE_FENCED` another writer took over: reopen.
  * - `VARVE_DIVERGED` the two logs differ from `position` on: restore one of them.
- * - `VARVE_POSITION_EXHAUSTED` no positions are left below 2^53: dump and load into a new store.
+ * - `VARVE_POSITION_EXHAUSTED` no positions are left below 2^48: dump and load into a new store.
  */
 export type VarveErrorCode =
   | 'VARVE_CLOSED'

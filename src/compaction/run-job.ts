@@ -1,5 +1,5 @@
 import type { Env } from '../env/env.js'
-import { corruption } from '../errors.js'
+import { corruption, VarveError } from '../errors.js'
 import { MergingIterator } from '../iterator/merging-iterator.js'
 import { batchSizeBytes } from '../key/batch-format.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
@@ -22,7 +22,7 @@ import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import { unreachable } from '../util/assert.js'
 import { asBuffer, type Bytes } from '../util/bytes.js'
 import { jobHost } from './job-host.js'
-import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten } from './segment-job.js'
+import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten, VerifyJob } from './segment-job.js'
 import { verifySegment } from './verify-segment.js'
 import { writeSegments } from './write-segments.js'
 
@@ -68,6 +68,21 @@ function* collectEntries(bytes: Bytes, job: FlushJob): Generator<void, LogEntrie
 }
 
 function* runMerge(env: Env, job: MergeJob): Generator<void, SegmentsWritten> {
+  try {
+    return yield* mergeRuns(env, job)
+  } catch (error) {
+    // A merge that does not come out right has a bug or a damaged input: whoever sees it must know which.
+    const isNamed = error instanceof VarveError && error.file !== job.directory
+    if (!isNamed) for (const segment of job.runs.flat()) yield* verifySegment(env, verifyJobOf(job, segment))
+    throw error
+  }
+}
+
+function verifyJobOf({ directory }: MergeJob, segment: SegmentMeta): VerifyJob {
+  return { kind: 'verify', directory, segment }
+}
+
+function* mergeRuns(env: Env, job: MergeJob): Generator<void, SegmentsWritten> {
   const host = jobHost(env, job.directory)
   const readers: SegmentReader[] = []
   try {

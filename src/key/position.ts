@@ -1,5 +1,5 @@
 /** Place of one committed batch in the log: 1, 2, 3 … without holes. 0 stands before the first. */
 export type Position = number
 
-/** The last position a store hands out; the room above it keeps sums of positions exact in a double. */
-export const POSITION_MAX: Position = 2 ** 53 - 1 - 2 ** 20
+/** The last position a store hands out: a frame of the log holds 48 bits, and the room above keeps sums within them. */
+export const POSITION_MAX: Position = 2 ** 48 - 2 ** 20

@@ -101,8 +101,15 @@ export class Block {
       return undefined
     const starts = new Uint32Array(count + 1)
     const keyEnds = new Int32Array(count)
-    for (let i = 0; i < count; i++) keyEnds[i] = numbers.next()
-    for (let i = 0; i < count; i++) starts[i] = numbers.next()
+    // In a double, where a length cut to 32 bits below still shows: then the sum does not fit the block.
+    let dataBytes = 0
+    for (let i = 0; i < count; i++) dataBytes += keyEnds[i] = numbers.next()
+    for (let i = 0; i < count; i++) {
+      const value = numbers.next()
+      starts[i] = value
+      dataBytes += Math.floor(value / 2)
+    }
+    if (dataBytes > bytes.length) return undefined
     const distances = readDistances(numbers, count)
     let at = numbers.at
     for (let i = 0; i < count; i++) {

@@ -10,6 +10,7 @@ import { readFully, writeFully } from '../env/write-fully.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import { ByteReader } from '../util/byte-reader.js'
 import type { Bytes } from '../util/bytes.js'
+import { findEditFault } from './edit-fault.js'
 import { decodeEdit, encodeEdit } from './edit-format.js'
 import {
   decodeCurrent,
@@ -21,10 +22,12 @@ import {
   manifestSeed,
   records,
 } from './manifest-format.js'
-import { Version, type VersionEdit } from './version.js'
+import { findOverlap, Version, type VersionEdit } from './version.js'
 
 /** A manifest is rewritten when its edits outgrow this. */
 const MANIFEST_BYTES_MAX = 2 * 2 ** 20
+/** A first record of two million segments: what is larger was not written by us. */
+const MANIFEST_READ_MAX = 256 * 2 ** 20
 /** CURRENT is one short line; anything longer is not ours. */
 const CURRENT_BYTES_MAX = 4096
 
@@ -40,13 +43,23 @@ export function readManifest(env: Env, directory: string): RecoveredManifest | u
   if (!current) return undefined
   const name = decodeCurrent(current, joinPath(directory, CURRENT_NAME))
   const path = joinPath(directory, name)
-  const bytes = readFile(env, path, Number.MAX_SAFE_INTEGER)
+  const bytes = readFile(env, path, MANIFEST_READ_MAX)
   if (!bytes) throw corruption(path, 0, 'the file that CURRENT names is missing')
   const storeId = decodeManifestHeader(bytes, path)
   let version: Version | undefined
-  for (const edit of readEdits(bytes, path)) version = (version ?? Version.EMPTY).apply(edit)
+  for (const edit of readEdits(bytes, path)) version = applyRead(version ?? Version.EMPTY, edit, path)
   if (!version) throw corruption(path, MANIFEST_HEADER_BYTES, 'a manifest without a whole first record')
   return { version, storeId, manifestNumber: parseFileName(name)!.number }
+}
+
+/** Applies an edit of which only the checksum is known to be right: what `apply` takes for granted is checked. */
+function applyRead(version: Version, edit: VersionEdit, path: string): Version {
+  const fault = findEditFault(version, edit)
+  if (fault) throw corruption(path, 0, fault)
+  const next = version.applyUnchecked(edit)
+  const overlap = findOverlap(next, edit)
+  if (overlap) throw corruption(path, 0, overlap)
+  return next
 }
 
 /** Every whole edit of a manifest's bytes, in order. */

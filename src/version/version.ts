@@ -43,7 +43,7 @@ export class Version {
   readonly compactedBytes: number
   readonly cursors: ReadonlyMap<string, Bytes>
 
-  constructor(fields: Omit<Version, 'apply' | 'segments' | 'overlapping' | 'bytesOf'>) {
+  constructor(fields: Omit<Version, 'apply' | 'applyUnchecked' | 'segments' | 'overlapping' | 'bytesOf'>) {
     this.levels = fields.levels
     this.flushedPosition = fields.flushedPosition
     this.logNumber = fields.logNumber
@@ -78,6 +78,13 @@ export class Version {
   }
 
   apply(edit: VersionEdit): Version {
+    const next = this.applyUnchecked(edit)
+    assert(findOverlap(next, edit) === undefined, 'segments of a level do not overlap')
+    return next
+  }
+
+  /** As `apply`, where the edit comes from a file and the caller looks for an overlap. */
+  applyUnchecked(edit: VersionEdit): Version {
     const removed = new Set(edit.removed)
     const levels = this.levels.map((level) => level.filter((meta) => !removed.delete(meta.number)))
     assert(removed.size === 0, 'an edit removes only segments that are there')
@@ -121,7 +128,18 @@ export function mergeCursors(
 
 function sortLevel(level: SegmentMeta[]): void {
   level.sort((a, b) => compareBytes(a.range.start, b.range.start))
-  for (let i = 1; i < level.length; i++) {
-    assert(!rangesOverlap(level[i - 1]!.range, level[i]!.range), 'segments of a level do not overlap')
+}
+
+/** Which segments of the sorted levels that the edit touched overlap; undefined: none. */
+export function findOverlap(version: Version, edit: VersionEdit): string | undefined {
+  for (const level of new Set((edit.added ?? []).map((added) => added.level))) {
+    if (level === 0) continue
+    const metas = version.levels[level]!
+    for (let i = 1; i < metas.length; i++) {
+      const [before, meta] = [metas[i - 1]!, metas[i]!]
+      if (rangesOverlap(before.range, meta.range))
+        return `segments ${before.number} and ${meta.number} of level ${level} overlap`
+    }
   }
+  return undefined
 }
