@@ -87,8 +87,8 @@ export function mutateSegment(bytes: Uint8Array, random: SeededRandom): Buffer {
     Buffer.from(bytes.subarray(offset, offset + sizeBytes))
   const payload = (section: Buffer) => decodeSection(section, 0, section.length, 'segment', 0)
   const index = payload(raw(footer.index))
-  const blocks = splitBlocks(bytes, index, footer.tombstones.offset)
-  const sections = {
+  const blocks: Buffer[] = splitBlocks(bytes, index, footer.tombstones.offset)
+  const sections: Record<'tombstones' | 'filter' | 'index' | 'properties', Buffer> = {
     tombstones: raw(footer.tombstones),
     filter: raw(footer.filter),
     index: raw(footer.index),

@@ -82,7 +82,8 @@ function valueTargets(sample: Sample): Target[] {
         const edit = decodeEdit(new ByteReader(bytes, FILE))
         // What was read can be written, and is then read the same.
         const once = encodeEdit(edit)
-        if (!once.equals(encodeEdit(decodeEdit(new ByteReader(once, FILE))))) throw new Error('not the same')
+        if (!Buffer.from(once).equals(encodeEdit(decodeEdit(new ByteReader(once, FILE)))))
+          throw new Error('not the same')
       },
     },
     {
