@@ -1,18 +1,52 @@
+import { type Image, imageOf } from './crash-images.js'
 import {
   allNodes,
   applyName,
   DirectoryNode,
   FileNode,
-  type GrowingBytes,
   type MemoryNode,
   type PendingName,
-  type PendingWrite,
 } from './memory-nodes.js'
 import type { SeededRandom } from './seeded-random.js'
 
+/** What a power loss leaves of written bytes that no sync covers. */
+export type DataPolicy =
+  /** Nothing. */
+  | 'strict'
+  /** What was written before some moment; the write at that moment is torn where a sector ends. */
+  | 'prefix'
+  /** Any set of blocks of 4 KiB, each as some write left it: writes do not reach the disk in order. */
+  | 'blocks4k'
+  /** The same of sectors of 512 bytes. */
+  | 'sectors512'
+  /** All, but the second half of the last write to each file is noise. */
+  | 'garbageTail'
+  /** The size of the file, but zeros for its bytes. */
+  | 'zerosKeepSize'
+  /** All. */
+  | 'all'
+
+/** What a power loss leaves of names created, renamed and removed since their directory was synced. */
+export type NamePolicy =
+  | 'strict'
+  /** What happened before some moment, as a file system with a journal does: the same one as that of `prefix`. */
+  | 'orderedPrefix'
+  /** Any of them; of a rename perhaps the new name alone, beside the old one. */
+  | 'randomSubset'
+  | 'all'
+
+export interface CrashRule {
+  readonly data: DataPolicy
+  readonly names: NamePolicy
+  /** A sync of a file also makes the names durable that it had by then, as on ext4. Default: false. */
+  readonly fileSyncPersistsName?: boolean
+  /** Overwritten sectors may be old and new side by side, after `blocks4k` and `sectors512`. Default: true. */
+  readonly tornOverwrite?: boolean
+}
+
 /**
- * What a power loss leaves of the things not yet synced. `all` is not one of them: it is what a killed process
- * leaves, where everything handed to the system is still there and still not durable.
+ * Rules by name. `all` is not one of them: it is what a killed process leaves, where everything handed to the
+ * system is still there and still not durable.
  */
 export type CrashPolicy =
   | 'strict'
@@ -21,7 +55,25 @@ export type CrashPolicy =
   | 'data-kept-names-lost'
   | 'prefix'
   | 'garbage-tail'
+  | 'blocks'
+  | 'sectors'
+  | 'names-subset'
+  | 'journaled'
 
+export const CRASH_RULES: Readonly<Record<CrashPolicy, CrashRule>> = {
+  strict: { data: 'strict', names: 'strict' },
+  'names-kept-data-lost': { data: 'strict', names: 'all' },
+  'zeros-keep-size': { data: 'zerosKeepSize', names: 'all' },
+  'data-kept-names-lost': { data: 'all', names: 'strict' },
+  prefix: { data: 'prefix', names: 'orderedPrefix' },
+  'garbage-tail': { data: 'garbageTail', names: 'all' },
+  blocks: { data: 'blocks4k', names: 'randomSubset' },
+  sectors: { data: 'sectors512', names: 'orderedPrefix' },
+  'names-subset': { data: 'all', names: 'randomSubset' },
+  journaled: { data: 'sectors512', names: 'all', fileSyncPersistsName: true },
+}
+
+/** The policies that between them show most mistakes. */
 export const CRASH_POLICIES: readonly CrashPolicy[] = [
   'strict',
   'names-kept-data-lost',
@@ -31,26 +83,27 @@ export const CRASH_POLICIES: readonly CrashPolicy[] = [
   'garbage-tail',
 ]
 
-const SECTOR_BYTES = 512
-
-/** The content of one file after the crash; equal tags of one file mean equal content. */
-interface Image {
-  readonly bytes: GrowingBytes
-  readonly tag: string
-}
+export const ALL_CRASH_POLICIES: readonly CrashPolicy[] = [
+  ...CRASH_POLICIES,
+  'blocks',
+  'sectors',
+  'names-subset',
+  'journaled',
+]
 
 interface Rules {
-  keepsName(operation: PendingName): boolean
+  /** What is left of the operation, if anything. */
+  keptName(operation: PendingName): PendingName | undefined
   image(file: FileNode): Image
 }
 
 /** The tree that is left, all of it durable, and a key that is equal for equal states of one file system. */
 export function crashTree(
   root: DirectoryNode,
-  policy: CrashPolicy,
+  rule: CrashRule,
   random: SeededRandom,
 ): { root: DirectoryNode; key: string } {
-  const rules = rulesFor(root, policy, random)
+  const rules = rulesFor(root, rule, random)
   const built = new Map<MemoryNode, MemoryNode>()
   const parts: string[] = []
   const build = (node: MemoryNode, path: string): MemoryNode => {
@@ -64,9 +117,7 @@ export function crashTree(
         fresh.durable = bytes.fork()
         parts.push(`${node.id}=${tag}`)
       } else if (node.kind === 'directory' && fresh.kind === 'directory') {
-        const names = new Map(node.durableNames)
-        for (const operation of node.pending) if (rules.keepsName(operation)) applyName(names, operation)
-        for (const [name, child] of [...names].sort(byName)) {
+        for (const [name, child] of [...namesLeft(node, rules)].sort(byName)) {
           const copy = build(child, `${path}/${name}`)
           fresh.names.set(name, copy)
           fresh.durableNames.set(name, copy)
@@ -81,94 +132,63 @@ export function crashTree(
   return { root: build(root, '') as DirectoryNode, key: parts.join('\n') }
 }
 
+function namesLeft(node: DirectoryNode, rules: Rules): Map<string, MemoryNode> {
+  const names = new Map(node.durableNames)
+  for (const operation of node.pending) {
+    const kept = rules.keptName(operation)
+    if (kept !== undefined) applyName(names, kept)
+  }
+  return names
+}
+
 function byName(left: readonly [string, unknown], right: readonly [string, unknown]): number {
   return left[0] < right[0] ? -1 : 1
 }
 
-function rulesFor(root: DirectoryNode, policy: CrashPolicy, random: SeededRandom): Rules {
-  switch (policy) {
-    case 'strict':
-      return { keepsName: () => false, image: durableImage }
-    case 'names-kept-data-lost':
-      return { keepsName: () => true, image: durableImage }
-    case 'zeros-keep-size':
-      return { keepsName: () => true, image: zerosImage }
-    case 'data-kept-names-lost':
-      return { keepsName: () => false, image: completeImage }
-    case 'garbage-tail':
-      return { keepsName: () => true, image: (file) => garbageImage(file, random) }
-    case 'prefix': {
-      const cut = chooseCut(root, random)
-      const tear = random.uint32()
-      return { keepsName: (operation) => operation.order < cut, image: (file) => cutImage(file, cut, tear) }
-    }
+function rulesFor(root: DirectoryNode, rule: CrashRule, random: SeededRandom): Rules {
+  const isCut = rule.data === 'prefix' || rule.names === 'orderedPrefix'
+  const cut = isCut ? chooseCut(root, random) : 0
+  const tear = isCut ? random.uint32() : 0
+  return {
+    keptName: (operation) => {
+      const { node, order } = operation
+      const isSynced = rule.fileSyncPersistsName && node?.kind === 'file' && node.syncedOrder > order
+      return isSynced ? operation : keptName(operation, rule.names, cut, random)
+    },
+    image: (file) => imageOf(file, rule, { cut, tear, random }),
   }
 }
 
-function survivors(file: FileNode): PendingWrite[] {
-  return file.writes.filter((write) => !write.isLost)
-}
-
-function durableImage(file: FileNode): Image {
-  return { bytes: file.durable.fork(), tag: 'durable' }
-}
-
-function completeImage(file: FileNode): Image {
-  const writes = survivors(file)
-  if (writes.length === 0) return durableImage(file)
-  if (writes.length === file.writes.length) return { bytes: file.live.fork(), tag: 'complete' }
-  const bytes = file.durable.fork()
-  for (const write of writes) bytes.write(write.bytes, write.offset)
-  return { bytes, tag: 'complete' }
-}
-
-/** Blocks were given to the file, and its size set, before any data reached them. */
-function zerosImage(file: FileNode): Image {
-  if (file.live.length === file.durable.length) return durableImage(file)
-  const bytes = file.durable.fork()
-  bytes.extendTo(file.live.length)
-  return { bytes, tag: 'zeros' }
-}
-
-function garbageImage(file: FileNode, random: SeededRandom): Image {
-  const last = survivors(file).at(-1)
-  const { bytes } = completeImage(file)
-  if (last === undefined) return durableImage(file)
-  const from = Math.floor(last.bytes.length / 2)
-  const garbage = new Uint8Array(last.bytes.length - from)
-  random.fill(garbage)
-  bytes.write(garbage, last.offset + from)
-  return { bytes, tag: 'garbage' }
+function keptName(
+  operation: PendingName,
+  policy: NamePolicy,
+  cut: number,
+  random: SeededRandom,
+): PendingName | undefined {
+  switch (policy) {
+    case 'strict':
+      return undefined
+    case 'all':
+      return operation
+    case 'orderedPrefix':
+      return operation.order < cut ? operation : undefined
+    case 'randomSubset': {
+      const draw = random.below(6)
+      if (draw < 3) return undefined
+      const { removed: _, ...added } = operation
+      return draw === 3 && operation.added !== undefined ? added : operation
+    }
+  }
 }
 
 /** Everything ordered before the result is kept; a write at the result is torn. */
 function chooseCut(root: DirectoryNode, random: SeededRandom): number {
   const orders = new Set<number>()
   for (const node of allNodes(root)) {
-    const pending = node.kind === 'file' ? survivors(node) : node.pending
-    for (const { order } of pending) orders.add(order)
+    for (const item of node.kind === 'file' ? node.writes : node.pending) {
+      if (!('isLost' in item && item.isLost)) orders.add(item.order)
+    }
   }
   const sorted = [...orders].sort((left, right) => left - right)
   return sorted[random.below(sorted.length)] ?? 0
-}
-
-function cutImage(file: FileNode, cut: number, tear: number): Image {
-  const kept = survivors(file).filter((write) => write.order <= cut)
-  const last = kept.at(-1)
-  if (last === undefined) return durableImage(file)
-  const bytes = file.durable.fork()
-  let tornAt = last.bytes.length
-  for (const write of kept) {
-    if (write.order === cut) tornAt = tornLength(write, tear)
-    bytes.write(write === last ? write.bytes.subarray(0, tornAt) : write.bytes, write.offset)
-  }
-  return { bytes, tag: `until ${last.order} ${tornAt}` }
-}
-
-/** Sectors are written whole: a write is cut where one ends, and one inside a sector is not there at all. */
-function tornLength(write: PendingWrite, tear: number): number {
-  const first = Math.floor(write.offset / SECTOR_BYTES) + 1
-  const last = Math.ceil((write.offset + write.bytes.length) / SECTOR_BYTES) - 1
-  if (last < first) return 0
-  return (first + (tear % (last - first + 1))) * SECTOR_BYTES - write.offset
 }

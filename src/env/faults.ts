@@ -1,3 +1,4 @@
+import type { SeededRandom } from './seeded-random.js'
 import { systemError } from './system-error.js'
 
 export type MemoryOperation =
@@ -10,23 +11,46 @@ export type MemoryOperation =
   | 'rename'
   | 'remove'
   | 'link'
+  | 'close'
+  | 'stat'
+  | 'list'
 
+/** What a fault does to the operation that it meets; each kind only ever meets operations that it can happen to. */
 export type FaultEffect =
-  /** The operation throws this. A sync that fails so loses what it should have made durable. */
-  | { readonly errno: string }
+  /**
+   * The operation throws this. A sync that fails so loses what it should have made durable: readable until the
+   * crash, as on ext4 and XFS, or with `reverts` gone at once, as on btrfs. A close that fails so has closed.
+   */
+  | { readonly errno: string; readonly reverts?: boolean }
   /** A read or write takes at most so many bytes. */
   | { readonly shortBytes: number }
   /** A read or write changes this bit of the bytes it passes (modulo their length). */
   | { readonly flipBit: number }
+  /** A read or write goes so many bytes beside the place it should. */
+  | { readonly misdirectBytes: number }
+  /** A read shows what was last synced. */
+  | { readonly isStale: true }
+  /** A sync of a file or directory says that it is done, and did nothing. */
+  | { readonly lies: true }
+  /** An asynchronous read, sync or removal takes so much longer. */
+  | { readonly delayMs: number }
+  /** An asynchronous read, sync or removal never comes back. */
+  | { readonly hangs: true }
+  /** The power goes: this operation does not happen, and it and every later one fail with `EIO`. */
+  | { readonly cutsPower: true }
 
 export interface FaultRule {
   readonly op: MemoryOperation | 'any'
+  /** What the path, or the other path of a rename or link, must match. Default: every path. */
   readonly path?: RegExp
   /** The first match that fails, counted from 1. */
   readonly nth?: number
+  /** From the `nth` on, each match fails with this probability. Default: 1. */
+  readonly probability?: number
+  /** Default: once. */
   readonly repeat?: 'once' | 'forever'
   readonly effect: FaultEffect
-  /** `after`: the operation happened all the same, and only its answer is an error. */
+  /** `after`: the operation happened all the same, and only its answer is an error. Default: `before`. */
   readonly when?: 'before' | 'after'
 }
 
@@ -48,7 +72,12 @@ interface ActiveRule {
 
 /** The faults that wait to happen. */
 export class FaultPlan {
+  readonly #random: SeededRandom
   #rules: ActiveRule[] = []
+
+  constructor(random: SeededRandom) {
+    this.#random = random
+  }
 
   inject(rule: FaultRule): FaultCounter {
     const counter = { fired: 0 }
@@ -65,13 +94,20 @@ export class FaultPlan {
     for (const active of this.#rules) {
       if (!matches(active.rule, op, path, otherPath)) continue
       active.matched++
-      const nth = active.rule.nth ?? 1
-      const isDue = active.rule.repeat === 'forever' ? active.matched >= nth : active.matched === nth
-      if (!isDue) continue
+      if (!this.#isDue(active)) continue
       active.counter.fired++
       return { effect: active.rule.effect, when: active.rule.when ?? 'before' }
     }
     return undefined
+  }
+
+  #isDue({ rule, counter, matched }: ActiveRule): boolean {
+    const nth = rule.nth ?? 1
+    if (rule.repeat !== 'forever' && counter.fired > 0) return false
+    if (rule.probability !== undefined) {
+      return matched >= nth && this.#random.below(2 ** 24) < rule.probability * 2 ** 24
+    }
+    return rule.repeat === 'forever' ? matched >= nth : matched === nth
   }
 }
 
@@ -92,6 +128,18 @@ export function limitedBy(fault: Fault | undefined, count: number): number {
     : count
 }
 
+/** Where the operation goes that should go to `offset`. */
+export function misdirectedBy(fault: Fault | undefined, offset: number): number {
+  return fault !== undefined && 'misdirectBytes' in fault.effect
+    ? Math.max(0, offset + fault.effect.misdirectBytes)
+    : offset
+}
+
+/** Whether it keeps an asynchronous operation for a while, or for ever. */
+export function lingers(fault: Fault | undefined): fault is Fault {
+  return fault !== undefined && ('delayMs' in fault.effect || 'hangs' in fault.effect)
+}
+
 /** Flips the bit that the fault names, if it names one. */
 export function damage(fault: Fault | undefined, bytes: Uint8Array): void {
   if (fault === undefined || !('flipBit' in fault.effect) || bytes.length === 0) return
@@ -99,9 +147,20 @@ export function damage(fault: Fault | undefined, bytes: Uint8Array): void {
   bytes[bit >>> 3]! ^= 1 << (bit & 7)
 }
 
+/** Which operations a kind of effect can happen to; errors and a power cut can happen to all. */
+const FITTING: readonly (readonly [string, ReadonlySet<MemoryOperation>])[] = [
+  ['shortBytes', new Set(['read', 'write'])],
+  ['flipBit', new Set(['read', 'write'])],
+  ['misdirectBytes', new Set(['read', 'write'])],
+  ['isStale', new Set(['read'])],
+  ['lies', new Set(['sync', 'syncDirectory'])],
+  ['delayMs', new Set(['read', 'sync', 'remove'])],
+  ['hangs', new Set(['read', 'sync', 'remove'])],
+]
+
 function matches(rule: FaultRule, op: MemoryOperation, path: string, otherPath: string | undefined): boolean {
   if (rule.op !== 'any' && rule.op !== op) return false
-  if (!('errno' in rule.effect) && op !== 'read' && op !== 'write') return false
+  for (const [kind, ops] of FITTING) if (kind in rule.effect && !ops.has(op)) return false
   if (rule.path === undefined) return true
   return path.search(rule.path) >= 0 || (otherPath !== undefined && otherPath.search(rule.path) >= 0)
 }

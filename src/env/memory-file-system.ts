@@ -1,7 +1,15 @@
 import { VarveError } from '../errors.js'
-import { CRASH_POLICIES, type CrashPolicy, crashTree } from './crash-states.js'
+import { CRASH_POLICIES, CRASH_RULES, type CrashPolicy, type CrashRule, crashTree } from './crash-states.js'
 import type { File, FileLock, FileStat, FileSystem, OpenMode } from './env.js'
-import { type FaultCounter, FaultPlan, type FaultRule, type MemoryOperation, throwFault } from './faults.js'
+import {
+  type Fault,
+  type FaultCounter,
+  FaultPlan,
+  type FaultRule,
+  lingers,
+  type MemoryOperation,
+  throwFault,
+} from './faults.js'
 import { type MemoryDisk, MemoryFile } from './memory-file.js'
 import {
   allNodes,
@@ -11,8 +19,11 @@ import {
   type MemoryNode,
   type PendingName,
 } from './memory-nodes.js'
+import { isBelow, mustReplace, namesOf } from './memory-paths.js'
+import { type OperationRecord, OperationTrace, traced } from './operation-trace.js'
 import { SeededRandom } from './seeded-random.js'
 import { systemError } from './system-error.js'
+import { sleepFor } from './timers.js'
 
 /** A change that is about to happen. */
 export interface MemoryStep {
@@ -27,6 +38,17 @@ export interface CrashState {
   readonly fs: MemoryFileSystem
 }
 
+/** Where time comes from, and how asynchronous operations wait for their turn. */
+export interface MemoryTime {
+  nowMs(): number
+  sleep(delayMs: number): Promise<void>
+  turn(op: MemoryOperation, path: string): Promise<void>
+}
+
+const REAL_TIME: MemoryTime = { nowMs: () => Date.now(), sleep: sleepFor, turn: () => sleepFor(0) }
+/** Operations that change nothing on disk. */
+const HARMLESS: ReadonlySet<MemoryOperation> = new Set(['open', 'read', 'close', 'stat', 'list'])
+
 let deviceCount = 0
 
 /**
@@ -38,22 +60,30 @@ export class MemoryFileSystem implements FileSystem {
   onStep: ((step: MemoryStep) => void) | undefined
   readonly #seed: number
   readonly #device = ++deviceCount
+  readonly #time: MemoryTime
   readonly #disk: MemoryDisk
-  readonly #faults = new FaultPlan()
-  readonly #locks = new Set<number>()
+  readonly #faults: FaultPlan
+  readonly #trace = new OperationTrace()
+  readonly #locks = new Map<number, string>()
   #root = new DirectoryNode(1)
   #nodeCount = 1
   #order = 0
   #stepCount = 0
   #capacityBytes = Number.POSITIVE_INFINITY
+  #hasPower = true
 
-  constructor(seed = 1) {
+  constructor(seed = 1, time: MemoryTime = REAL_TIME) {
     this.#seed = seed
+    this.#time = time
+    this.#faults = new FaultPlan(new SeededRandom(seed))
     this.#disk = {
-      faults: this.#faults,
+      trace: this.#trace,
       openFiles: new Set(),
       usedBytes: 0,
-      step: (op, path) => this.#step(op, path),
+      begin: (op, syscall, path) => this.#begin(op, syscall, path),
+      turn: (op, path) => time.turn(op, path),
+      linger: (fault) => this.#linger(fault),
+      nowMs: () => time.nowMs(),
       nextOrder: () => ++this.#order,
       freeBytes: () => this.#capacityBytes - this.#disk.usedBytes,
       released: (node) => {
@@ -76,7 +106,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   stat(path: string): FileStat | undefined {
-    const node = this.#lookUp(path)
+    const node = this.#perform('stat', 'stat', path, () => this.#lookUp(path))
     if (node === undefined) return undefined
     return {
       sizeBytes: node.kind === 'file' ? node.live.length : 0,
@@ -87,7 +117,9 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   list(path: string): string[] {
-    return [...this.#directory(path, 'scandir').names.keys()].sort()
+    return this.#perform('list', 'scandir', path, () =>
+      [...this.#directory(path, 'scandir').names.keys()].sort(),
+    )
   }
 
   makeDirectory(path: string): string | undefined {
@@ -113,19 +145,18 @@ export class MemoryFileSystem implements FileSystem {
     this.#perform('rename', 'rename', from, () => this.#move(from, to), to)
   }
 
-  /** Also removes a directory that is empty. */
   async removeAsync(path: string): Promise<void> {
-    this.remove(path)
+    await this.#time.turn('remove', path)
+    const fault = this.#begin('remove', 'unlink', path)
+    if (lingers(fault)) await this.#linger(fault)
+    traced(this.#trace, { op: 'remove', syscall: 'unlink', path }, () =>
+      this.#carryOut(fault, 'unlink', path, () => this.#remove(path)),
+    )
   }
 
+  /** Also removes a directory that is empty. */
   remove(path: string): void {
-    this.#perform('remove', 'unlink', path, () => {
-      const node = this.#find(path, 'unlink')
-      if (node.kind === 'directory' && node.names.size > 0) throw systemError('ENOTEMPTY', 'rmdir', path)
-      const [parent, name] = this.#parent(path, 'unlink')
-      parent.change({ order: ++this.#order, removed: name })
-      this.#unnamed(node)
-    })
+    this.#perform('remove', 'unlink', path, () => this.#remove(path))
   }
 
   link(from: string, to: string): boolean {
@@ -135,9 +166,9 @@ export class MemoryFileSystem implements FileSystem {
       from,
       () => {
         const node = this.#find(from, 'link')
-        if (node.kind === 'directory') return false
         const [parent, name] = this.#parent(to, 'link')
         if (parent.names.has(name)) throw systemError('EEXIST', 'link', to)
+        if (node.kind === 'directory') return false
         this.#add(parent, name, node)
         return true
       },
@@ -146,7 +177,13 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   syncDirectory(path: string): void {
-    this.#perform('syncDirectory', 'fsync', path, () => this.#directory(path, 'open').settle())
+    const record = { op: 'syncDirectory', syscall: 'fsync', path } as const
+    traced(this.#trace, record, () => {
+      const fault = this.#begin('syncDirectory', 'fsync', path)
+      const directory = this.#directory(path, 'open')
+      if (fault !== undefined && 'lies' in fault.effect) return
+      this.#carryOut(fault, 'fsync', path, () => directory.settle())
+    })
   }
 
   lock(path: string): FileLock {
@@ -156,7 +193,7 @@ export class MemoryFileSystem implements FileSystem {
       const message = `${path} is held by this process (pid ${process.pid})`
       throw new VarveError('VARVE_LOCKED', message, { file: path, pid: process.pid })
     }
-    this.#locks.add(node.id)
+    this.#locks.set(node.id, path)
     let isReleased = false
     return {
       release: () => {
@@ -196,6 +233,26 @@ export class MemoryFileSystem implements FileSystem {
     return [...this.#disk.openFiles].map((file) => file.path).sort()
   }
 
+  /** Everything that is held and must be let go: open files and locks. */
+  openHandles(): string[] {
+    return [...this.openFiles(), ...[...this.#locks.values()].map((path) => `lock ${path}`)]
+  }
+
+  /** Keeps every operation from now on, with what was written: see `replayOperations`. */
+  recordOperations(): void {
+    this.#trace.keepAll()
+  }
+
+  /** The operations, oldest first: the last few hundred, or all since `recordOperations`. */
+  ops(): readonly OperationRecord[] {
+    return this.#trace.all()
+  }
+
+  /** Nothing changes any more and everything fails: what is left is told by `crash`. */
+  cutPower(): void {
+    this.#hasPower = false
+  }
+
   /** Whether anybody holds a lock. */
   hasLocks(): boolean {
     return this.#locks.size > 0
@@ -230,29 +287,31 @@ export class MemoryFileSystem implements FileSystem {
     return this.#with(copyTree(this.#root))
   }
 
-  /** What a power loss now may leave. */
-  crash(policy: CrashPolicy): MemoryFileSystem {
-    return this.#with(crashTree(this.#root, policy, this.#randomForCrash()).root)
+  /** What a power loss now may leave. @param draw another number, another of the states that a rule allows. */
+  crash(policy: CrashPolicy | CrashRule, draw = 0): MemoryFileSystem {
+    const rule = typeof policy === 'string' ? CRASH_RULES[policy] : policy
+    return this.#with(crashTree(this.#root, rule, this.#randomForCrash(draw)).root)
   }
 
   /** `strict` and `all` always, and of the others those that differ from one another. */
-  *crashStates(): Iterable<CrashState> {
+  *crashStates(policies: readonly CrashPolicy[] = CRASH_POLICIES): Iterable<CrashState> {
     yield { name: 'all', fs: this.clone() }
     const seen = new Set<string>()
-    for (const policy of CRASH_POLICIES) {
-      const { root, key } = crashTree(this.#root, policy, this.#randomForCrash())
+    for (const policy of policies) {
+      const { root, key } = crashTree(this.#root, CRASH_RULES[policy], this.#randomForCrash())
       if (seen.has(key)) continue
       seen.add(key)
       yield { name: policy, fs: this.#with(root) }
     }
   }
 
-  #randomForCrash(): SeededRandom {
-    return new SeededRandom(Math.imul(this.#seed, 0x9e3779b1) + this.#order + this.#stepCount)
+  #randomForCrash(draw = 0): SeededRandom {
+    const mixed = Math.imul(this.#seed, 0x9e3779b1) + Math.imul(draw, 0x85ebca6b)
+    return new SeededRandom(mixed + this.#order + this.#stepCount)
   }
 
   #with(root: DirectoryNode): MemoryFileSystem {
-    const copy = new MemoryFileSystem(this.#seed)
+    const copy = new MemoryFileSystem(this.#seed, this.#time)
     copy.#root = root
     copy.#nodeCount = this.#nodeCount
     copy.#order = this.#order
@@ -267,14 +326,34 @@ export class MemoryFileSystem implements FileSystem {
     this.onStep?.({ index, op, path })
   }
 
-  #perform<T>(op: MemoryOperation, syscall: string, path: string, action: () => T, otherPath?: string): T {
-    if (op !== 'open') this.#step(op, path)
-    const fault = this.#faults.take(op, path, otherPath)
+  #begin(op: MemoryOperation, syscall: string, path: string, otherPath?: string): Fault | undefined {
+    if (this.#hasPower && !HARMLESS.has(op)) this.#step(op, path)
+    const fault = this.#hasPower ? this.#faults.take(op, path, otherPath) : undefined
+    if (fault !== undefined && 'cutsPower' in fault.effect) this.#hasPower = false
+    if (!this.#hasPower) throw systemError('EIO', syscall, path)
+    return fault
+  }
+
+  #perform<T>(op: MemoryOperation, syscall: string, path: string, action: () => T, to?: string): T {
+    const record = { op, syscall, path, ...(to === undefined ? {} : { to }) }
+    return traced(this.#trace, record, () => {
+      const result = this.#carryOut(this.#begin(op, syscall, path, to), syscall, path, action)
+      if (result instanceof MemoryFile) Object.assign(record, { file: result.number })
+      return result
+    })
+  }
+
+  #carryOut<T>(fault: Fault | undefined, syscall: string, path: string, action: () => T): T {
     throwFault(fault, 'before', syscall, path)
     const result = action()
-    if (fault?.when === 'after' && result instanceof MemoryFile) result.close()
+    if (fault?.when === 'after' && result instanceof MemoryFile) result.release()
     throwFault(fault, 'after', syscall, path)
     return result
+  }
+
+  async #linger({ effect }: Fault): Promise<void> {
+    if ('hangs' in effect) await new Promise<never>(() => {})
+    if ('delayMs' in effect) await this.#time.sleep(effect.delayMs)
   }
 
   #keepDirectories(path: string): void {
@@ -308,9 +387,11 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   #move(from: string, to: string): void {
-    const node = this.#find(from, 'rename')
     const [source, removed] = this.#parent(from, 'rename')
     const [target, added] = this.#parent(to, 'rename')
+    const node = this.#find(from, 'rename')
+    if (isBelow(to, from)) throw systemError('EINVAL', 'rename', to)
+    if (isBelow(from, to)) throw systemError('ENOTEMPTY', 'rename', to)
     const replaced = target.names.get(added)
     // POSIX: two names of one file stay as they are.
     if (replaced === node) return
@@ -324,6 +405,14 @@ export class MemoryFileSystem implements FileSystem {
     if (replaced !== undefined) this.#unnamed(replaced)
   }
 
+  #remove(path: string): void {
+    const node = this.#find(path, 'unlink')
+    if (node.kind === 'directory' && node.names.size > 0) throw systemError('ENOTEMPTY', 'rmdir', path)
+    const [parent, name] = this.#parent(path, 'unlink')
+    parent.change({ order: ++this.#order, removed: name })
+    this.#unnamed(node)
+  }
+
   #unnamed(node: MemoryNode): void {
     if (node.kind === 'directory') return
     node.nameCount--
@@ -331,8 +420,13 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   #find(path: string, syscall: string): MemoryNode {
-    const node = this.#lookUp(path)
-    if (node === undefined) throw systemError('ENOENT', syscall, path)
+    let node: MemoryNode = this.#root
+    for (const name of namesOf(path)) {
+      if (node.kind !== 'directory') throw systemError('ENOTDIR', syscall, path)
+      const next = node.names.get(name)
+      if (next === undefined) throw systemError('ENOENT', syscall, path)
+      node = next
+    }
     return node
   }
 
@@ -359,14 +453,6 @@ export class MemoryFileSystem implements FileSystem {
   }
 }
 
-function mustReplace(node: MemoryNode, replaced: MemoryNode | undefined, to: string): void {
-  if (replaced === undefined) return
-  if (replaced.kind === 'directory') {
-    if (node.kind === 'file') throw systemError('EISDIR', 'rename', to)
-    if (replaced.names.size > 0) throw systemError('ENOTEMPTY', 'rename', to)
-  } else if (node.kind === 'directory') throw systemError('ENOTDIR', 'rename', to)
-}
-
 /** The operation without what it does to one name. */
 function withoutName(operation: PendingName, name: string): PendingName {
   const { order, removed, added, node } = operation
@@ -384,14 +470,4 @@ function replaceContent(node: FileNode, bytes: Uint8Array): void {
   node.durable = fresh.live.fork()
   node.writes = []
   node.modifiedMs = Date.now()
-}
-
-function namesOf(path: string): string[] {
-  if (!path.startsWith('/')) throw systemError('EINVAL', 'open', path)
-  const names: string[] = []
-  for (const name of path.split('/')) {
-    if (name === '..') names.pop()
-    else if (name !== '' && name !== '.') names.push(name)
-  }
-  return names
 }

@@ -1,15 +1,28 @@
 import { cloneBytes } from '../util/bytes.js'
 import type { File } from './env.js'
-import { damage, type FaultPlan, limitedBy, type MemoryOperation, throwFault } from './faults.js'
+import {
+  damage,
+  type Fault,
+  limitedBy,
+  lingers,
+  type MemoryOperation,
+  misdirectedBy,
+  throwFault,
+} from './faults.js'
 import type { FileNode } from './memory-nodes.js'
+import { type OperationRecord, type OperationTrace, traced } from './operation-trace.js'
 import { systemError } from './system-error.js'
-import { sleepFor } from './timers.js'
 
 /** What the open files of one memory file system share with it. */
 export interface MemoryDisk {
-  readonly faults: FaultPlan
-  /** Called before each change. */
-  step(op: MemoryOperation, path: string): void
+  readonly trace: OperationTrace
+  /** Called as an operation begins: counts a change, and tells what goes wrong with it. */
+  begin(op: MemoryOperation, syscall: string, path: string): Fault | undefined
+  /** A turn of the event loop: how an asynchronous operation takes its time. */
+  turn(op: MemoryOperation, path: string): Promise<void>
+  /** How long a fault keeps an asynchronous operation. */
+  linger(fault: Fault): Promise<void>
+  nowMs(): number
   nextOrder(): number
   freeBytes(): number
   /** Called after an open or a name of the file went. */
@@ -35,44 +48,64 @@ export class MemoryFile implements File {
     disk.openFiles.add(this)
   }
 
+  /** The same for all names of one file. */
+  get number(): number {
+    return this.#node.id
+  }
+
   write(bytes: Uint8Array, offset: number): number {
     this.#mustBeOpen('write')
     if (!this.#isWritable) throw systemError('EBADF', 'write', this.path)
-    this.#disk.step('write', this.path)
-    const fault = this.#disk.faults.take('write', this.path)
-    throwFault(fault, 'before', 'write', this.path)
-    const count = this.#fitting(limitedBy(fault, bytes.length), offset)
-    if (count > 0) {
-      const copy = cloneBytes(bytes, 0, count)
-      damage(fault, copy)
-      this.#store(copy, offset)
-    }
-    throwFault(fault, 'after', 'write', this.path)
-    return count
+    const record = this.#record('write', 'write', offset, bytes.length)
+    return this.#traced(record, () => {
+      const fault = this.#disk.begin('write', 'write', this.path)
+      throwFault(fault, 'before', 'write', this.path)
+      const at = misdirectedBy(fault, offset)
+      const count = this.#fitting(limitedBy(fault, bytes.length), at)
+      if (count > 0) {
+        const copy = cloneBytes(bytes, 0, count)
+        damage(fault, copy)
+        this.#store(copy, at)
+        if (this.#disk.trace.keepsAll) Object.assign(record, { offset: at, bytes: copy })
+      }
+      throwFault(fault, 'after', 'write', this.path)
+      return count
+    })
   }
 
   read(into: Uint8Array, offset: number): number {
     this.#mustBeOpen('read')
-    return this.#read(into, offset)
+    return this.#traced(this.#record('read', 'read', offset, into.length), () =>
+      this.#read(into, offset, this.#disk.begin('read', 'read', this.path)),
+    )
   }
 
   async readAsync(into: Uint8Array, offset: number): Promise<number> {
     this.#mustBeOpen('read')
-    await sleepFor(0)
-    return this.#read(into, offset)
+    await this.#disk.turn('read', this.path)
+    const fault = this.#disk.begin('read', 'read', this.path)
+    if (lingers(fault)) await this.#disk.linger(fault)
+    return this.#traced(this.#record('read', 'read', offset, into.length), () =>
+      this.#read(into, offset, fault),
+    )
   }
 
   sync(): void {
     this.#mustBeOpen('fdatasync')
-    this.#sync(this.#node.writes.at(-1)?.order ?? 0)
+    const last = this.#node.writes.at(-1)?.order ?? 0
+    this.#traced(this.#record('sync', 'fdatasync'), () =>
+      this.#sync(last, this.#disk.begin('sync', 'fdatasync', this.path)),
+    )
   }
 
   async syncAsync(): Promise<void> {
     this.#mustBeOpen('fdatasync')
     // A write that comes while the sync runs may miss it.
     const last = this.#node.writes.at(-1)?.order ?? 0
-    await sleepFor(0)
-    this.#sync(last)
+    await this.#disk.turn('sync', this.path)
+    const fault = this.#disk.begin('sync', 'fdatasync', this.path)
+    if (lingers(fault)) await this.#disk.linger(fault)
+    this.#traced(this.#record('sync', 'fdatasync'), () => this.#sync(last, fault))
   }
 
   sizeBytes(): number {
@@ -82,17 +115,38 @@ export class MemoryFile implements File {
 
   close(): void {
     if (this.#isClosed) return
+    // The descriptor is gone even where the system reports an error.
+    this.release()
+    this.#traced(this.#record('close', 'close'), () => {
+      const fault = this.#disk.begin('close', 'close', this.path)
+      throwFault(fault, 'before', 'close', this.path)
+      throwFault(fault, 'after', 'close', this.path)
+    })
+  }
+
+  /** Closes in the way the system does for a process that dies: no fault, no trace. */
+  release(): void {
+    if (this.#isClosed) return
     this.#isClosed = true
     this.#disk.openFiles.delete(this)
     this.#node.openCount--
     this.#disk.released(this.#node)
   }
 
+  #record(op: MemoryOperation, syscall: string, offset?: number, lengthBytes?: number): OperationRecord {
+    const range = offset === undefined || lengthBytes === undefined ? {} : { offset, lengthBytes }
+    return { op, syscall, path: this.path, file: this.#node.id, ...range }
+  }
+
+  #traced<T>(record: OperationRecord, action: () => T): T {
+    return traced(this.#disk.trace, record, action)
+  }
+
   #store(bytes: Uint8Array, offset: number): void {
     const before = this.#node.live.length
     this.#node.live.write(bytes, offset)
     this.#node.writes.push({ order: this.#disk.nextOrder(), offset, bytes, isLost: false })
-    this.#node.modifiedMs = Date.now()
+    this.#node.modifiedMs = this.#disk.nowMs()
     this.#disk.usedBytes += this.#node.live.length - before
   }
 
@@ -104,24 +158,29 @@ export class MemoryFile implements File {
     return count - missing
   }
 
-  #read(into: Uint8Array, offset: number): number {
-    const fault = this.#disk.faults.take('read', this.path)
+  #read(into: Uint8Array, offset: number, fault: Fault | undefined): number {
     throwFault(fault, 'before', 'read', this.path)
-    const count = limitedBy(fault, Math.max(0, Math.min(into.length, this.#node.live.length - offset)))
-    into.set(this.#node.live.view().subarray(offset, offset + count))
+    const isStale = fault !== undefined && 'isStale' in fault.effect
+    const source = isStale ? this.#node.durable : this.#node.live
+    const at = misdirectedBy(fault, offset)
+    const count = limitedBy(fault, Math.max(0, Math.min(into.length, source.length - at)))
+    into.set(source.view().subarray(at, at + count))
     damage(fault, into.subarray(0, count))
     throwFault(fault, 'after', 'read', this.path)
     return count
   }
 
-  #sync(lastOrder: number): void {
-    this.#disk.step('sync', this.path)
-    const fault = this.#disk.faults.take('sync', this.path)
+  #sync(lastOrder: number, fault: Fault | undefined): void {
+    if (fault !== undefined && 'lies' in fault.effect) return
     const later = this.#node.writes.findIndex((write) => write.order > lastOrder)
     const count = later < 0 ? this.#node.writes.length : later
-    if (fault?.when === 'before') this.#node.lose(count)
+    if (fault?.when === 'before' && 'errno' in fault.effect) {
+      if (fault.effect.reverts) this.#disk.usedBytes -= this.#node.revert(count)
+      else this.#node.lose(count)
+    }
     throwFault(fault, 'before', 'fdatasync', this.path)
     this.#node.settle(count)
+    this.#node.syncedOrder = this.#disk.nextOrder()
     throwFault(fault, 'after', 'fdatasync', this.path)
   }
 

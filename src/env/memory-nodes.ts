@@ -82,6 +82,8 @@ export class FileNode {
   nameCount = 0
   openCount = 0
   modifiedMs = Date.now()
+  /** When its last sync was, in the order of all writes and name operations; 0: never. */
+  syncedOrder = 0
 
   constructor(id: number) {
     this.id = id
@@ -100,6 +102,15 @@ export class FileNode {
   /** What a failed fsync does: the system forgets that these writes were dirty. */
   lose(count: number): void {
     this.writes = this.writes.map((write, index) => (index < count ? { ...write, isLost: true } : write))
+  }
+
+  /** As `lose`, on a file system that also forgets what was written. Returns by how much the file shrank. */
+  revert(count: number): number {
+    const before = this.live.length
+    this.writes = this.writes.slice(count)
+    this.live = this.durable.fork()
+    for (const write of this.writes) this.live.write(write.bytes, write.offset)
+    return before - this.live.length
   }
 }
 
@@ -157,6 +168,7 @@ function copyFile(node: FileNode): FileNode {
   copy.durable = node.durable.fork()
   copy.writes = [...node.writes]
   copy.nameCount = node.nameCount
+  copy.syncedOrder = node.syncedOrder
   copy.modifiedMs = node.modifiedMs
   return copy
 }
