@@ -42,10 +42,15 @@ export interface CrashState {
 export interface MemoryTime {
   nowMs(): number
   sleep(delayMs: number): Promise<void>
-  turn(op: MemoryOperation, path: string): Promise<void>
+  /** Undefined: at once. */
+  turn(op: MemoryOperation, path: string): Promise<void> | undefined
 }
 
-const REAL_TIME: MemoryTime = { nowMs: () => Date.now(), sleep: sleepFor, turn: () => sleepFor(0) }
+const REAL_TIME: MemoryTime = {
+  nowMs: () => Date.now(),
+  sleep: sleepFor,
+  turn: (op) => (op === 'remove' ? undefined : sleepFor(0)),
+}
 /** Operations that change nothing on disk. */
 const HARMLESS: ReadonlySet<MemoryOperation> = new Set(['open', 'read', 'close', 'stat', 'list'])
 
@@ -146,7 +151,8 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async removeAsync(path: string): Promise<void> {
-    await this.#time.turn('remove', path)
+    const turn = this.#time.turn('remove', path)
+    if (turn) await turn
     const fault = this.#begin('remove', 'unlink', path)
     if (lingers(fault)) await this.#linger(fault)
     traced(this.#trace, { op: 'remove', syscall: 'unlink', path }, () =>

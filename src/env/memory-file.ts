@@ -19,7 +19,7 @@ export interface MemoryDisk {
   /** Called as an operation begins: counts a change, and tells what goes wrong with it. */
   begin(op: MemoryOperation, syscall: string, path: string): Fault | undefined
   /** A turn of the event loop: how an asynchronous operation takes its time. */
-  turn(op: MemoryOperation, path: string): Promise<void>
+  turn(op: MemoryOperation, path: string): Promise<void> | undefined
   /** How long a fault keeps an asynchronous operation. */
   linger(fault: Fault): Promise<void>
   nowMs(): number
