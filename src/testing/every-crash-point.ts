@@ -32,7 +32,7 @@ export interface CrashScenario {
   check(left: CrashLeft): Promise<void>
   /** Default: 1. */
   readonly seed?: number
-  /** Power losses to try at each point, besides a killed process. Default: all. */
+  /** Power losses to try at each point, besides killing it. Default: all. */
   readonly policies?: readonly CrashPolicy[]
 }
 
