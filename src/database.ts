@@ -1,6 +1,10 @@
 import { VarveError } from './errors.js'
 import type { Change } from './feed/change.js'
 import { ChangeFeed } from './feed/change-feed.js'
+import type { Consumer } from './feed/consumer.js'
+import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
+import { type TransactionOptions, transact } from './feed/transact.js'
+import { type OpenTransaction, StoreTransaction, type Transaction } from './feed/transaction.js'
 import type { Position } from './key/position.js'
 import { codecOf } from './store/codec.js'
 import type {
@@ -234,6 +238,35 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return new Database(this.#path, this.#options, new TypedStore(store, keys, values), this.#family)
   }
 
+  /**
+   * Opens a durable named reader of the log; see `Consumer`. One that is new begins at `from` and is written down at
+   * once. Names have at most 255 bytes of UTF-8.
+   * @throws VarveError `VARVE_LOCKED` (open already in this process; another process cannot have the store),
+   * `VARVE_INVALID_ARGUMENT`, `VARVE_LIMIT`, `VARVE_READ_ONLY`; `VARVE_POSITION_LOST` for a `from` that is gone.
+   */
+  consumer(name: string, options: ConsumerOptions = {}): Promise<Consumer<K, V>> {
+    return openConsumer(this.#typed, name, options)
+  }
+
+  /**
+   * Runs `work` in a transaction and commits what it wrote as one batch; begins again when another writer has changed
+   * what it read. So `work` may run several times: what else it does must bear that. Resolves to what it returns.
+   * @throws VarveError `VARVE_CONFLICT` after `retries`, `VARVE_ABORTED`; what `work` throws; else as `batch`.
+   */
+  transaction<R>(
+    work: (tx: Transaction<K, V>) => R | Promise<R>,
+    options: TransactionOptions = {},
+  ): Promise<R> {
+    return transact(this.#typed, work, options)
+  }
+
+  /** A transaction that the caller commits, or closes; nothing is tried again. */
+  begin(options: { readonly signal?: AbortSignal } = {}): OpenTransaction<K, V> {
+    const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal)
+    tx.begin()
+    return tx
+  }
+
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
     this.#typed.store.throwIfClosed()
@@ -268,7 +301,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   stats(): Stats {
     this.#typed.store.throwIfClosed()
-    return storeStats(this.#typed.store)
+    const { store } = this.#typed
+    return { ...storeStats(store), consumers: consumerStats(store) }
   }
 
   /** Bytes on disk of the range's segments, to about a block at each end; what is not flushed is not counted. */
@@ -302,7 +336,9 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** Waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
-    return this.#typed.store.close()
+    const { store } = this.#typed
+    const closing = closeConsumers(store)
+    return closing ? closing.then(() => store.close()) : store.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

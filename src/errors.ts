@@ -14,6 +14,7 @@
  * - `VARVE_BACKGROUND` background work failed again and again (`cause`): reopen.
  * - `VARVE_CONFLICT` a condition of the write was not met; nothing was written: read again and retry.
  * - `VARVE_POSITION_LOST` the log no longer reaches back that far (`position` is the oldest): bootstrap again.
+ * - `VARVE_HANDLER` the handler of a consumer threw (`cause`) on the change at `position`: mend it and run again.
  * - `VARVE_TIMEOUT` the position asked for was not reached in time: retry.
  * - `VARVE_ABORTED` the caller's signal ended it.
  * - `VARVE_NOT_LEADER` this store follows another one: write there.
@@ -35,6 +36,7 @@ export type VarveErrorCode =
   | 'VARVE_BACKGROUND'
   | 'VARVE_CONFLICT'
   | 'VARVE_POSITION_LOST'
+  | 'VARVE_HANDLER'
   | 'VARVE_TIMEOUT'
   | 'VARVE_ABORTED'
   | 'VARVE_NOT_LEADER'

@@ -1,12 +1,19 @@
 export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
 export type { Change, ClearOp } from './feed/change.js'
+export type { Consumer, ReadingOptions, RunOptions } from './feed/consumer.js'
+export type { ConsumerHandler } from './feed/consumer-run.js'
+export type { ConsumerOptions } from './feed/consumers.js'
+export type { ErrorPolicy, RetryOptions } from './feed/error-policy.js'
+export type { TransactionOptions } from './feed/transact.js'
+export type { OpenTransaction, Transaction } from './feed/transaction.js'
 export type { Encoding } from './key/encoding.js'
 export type { Position } from './key/position.js'
 export type {
   BatchOp,
   ChangesOptions,
   Check,
+  ConsumerStats,
   Durability,
   LevelStats,
   LogRetentionOptions,
@@ -19,4 +26,5 @@ export type {
   VerifyReport,
   WriteOptions,
 } from './store/contract.js'
+export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'

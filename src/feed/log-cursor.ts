@@ -25,6 +25,11 @@ export class LogCursor {
   constructor(store: Store, position: Position) {
     this.#store = store
     this.#position = position
+    const { active } = store.tree
+    // At the end of the log nothing has to be walked over to get there.
+    if (position === active.lastPosition && !active.isEmpty) {
+      this.#walkOf(active.logNumber).frameOffset = active.endOffset
+    }
   }
 
   /** The last batch that was visited. */
@@ -50,6 +55,15 @@ export class LogCursor {
     await this.#stepInFile(info, limit, visit)
   }
 
+  /** As `step`, at once and for visitors that never wait; false where the next batch is in a file only. */
+  stepNow(limit: Position, visit: BatchVisitor): boolean {
+    const memtable = this.#store.tree.view.memtables.find((candidate) => this.#isIn(candidate))
+    if (!memtable) return false
+    this.close()
+    this.#visitMemory(memtable, limit, visit)
+    return true
+  }
+
   /** The file that is open, if any; the cursor goes on after it. */
   close(): void {
     this.#file?.close()
@@ -67,7 +81,7 @@ export class LogCursor {
     return this.#walk
   }
 
-  async #stepInMemory(memtable: Memtable, limit: Position, visit: BatchVisitor): Promise<void> {
+  #visitMemory(memtable: Memtable, limit: Position, visit: BatchVisitor): FrameWalk {
     const bytes = memtable.bytes as Buffer
     const walk = this.#walkOf(memtable.logNumber)
     const last = Math.min(limit, memtable.lastPosition)
@@ -81,6 +95,11 @@ export class LogCursor {
       // A frame that goes on is one that had more than the budget, or than the limit allowed.
       budget = walk.frameOffset === before ? 0 : budget - (walk.frameOffset - before)
     }
+    return walk
+  }
+
+  async #stepInMemory(memtable: Memtable, limit: Position, visit: BatchVisitor): Promise<void> {
+    const walk = this.#visitMemory(memtable, limit, visit)
     if (!walk.pending) return
     // The memory must stay what it is until the visitor is done with it.
     const view = this.#store.tree.view.acquire()

@@ -6,6 +6,9 @@ export interface LogFileInfo {
   readonly basePosition: Position
   readonly lastPosition: Position
   readonly sizeBytes: number
+  /** When its first change was committed. */
+  readonly openedMs: number
+  /** When its last change was committed. */
   readonly closedMs: number
 }
 
@@ -37,4 +40,20 @@ export function countToTrim(files: readonly LogFileInfo[], rule: RetentionRule):
     count++
   }
   return count
+}
+
+/** A file that is held beyond the limits is looked at again so often: what held it may let go without a sign. */
+const HELD_MS = 10_000
+
+/** When to look again though nothing is written; undefined: no need to. Pure. */
+export function nextTrimMs(
+  files: readonly LogFileInfo[],
+  rule: Pick<RetentionRule, 'maxBytes' | 'maxAgeMs' | 'nowMs'>,
+): number | undefined {
+  const [oldest] = files
+  if (!oldest) return undefined
+  const keptBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)
+  const leftMs = oldest.closedMs + rule.maxAgeMs - rule.nowMs
+  if (keptBytes > rule.maxBytes || leftMs < 0) return HELD_MS
+  return leftMs === Number.POSITIVE_INFINITY ? undefined : leftMs + 1
 }

@@ -28,7 +28,7 @@ export function checkKey(key: Prepared): Prepared {
   return key
 }
 
-function checkValue(value: Prepared): Prepared {
+export function checkValue(value: Prepared): Prepared {
   if (value.length > VALUE_BYTES_MAX / 3 && sizeMaxOf(value) > VALUE_BYTES_MAX) {
     throw limit(`a value has at most ${VALUE_BYTES_MAX} bytes`)
   }
@@ -133,6 +133,46 @@ export class PreparedBatch<K, V> {
     writeBatchHeader(memory, start, ops.length + (cursor ? 1 : 0), at - start - BATCH_HEADER_BYTES)
     return pipeline.append(start, at, durability)
   }
+}
+
+/** An operation whose key and value are encoded already. */
+export type EncodedOp =
+  | { readonly type: 'put'; readonly key: Prepared; readonly value: Prepared }
+  | { readonly type: 'del'; readonly key: Prepared }
+  | { readonly type: 'clear'; readonly range: KeyRange }
+
+/**
+ * One batch of operations and states of consumers. A clear hides what is older than the batch, whatever its place.
+ * @throws VarveError `VARVE_LIMIT`; nothing has been written then.
+ */
+export function writeEncoded(
+  pipeline: CommitPipeline,
+  ops: readonly EncodedOp[],
+  cursors: readonly CursorState[],
+  durability: Durability | undefined,
+): Promise<Position> {
+  if (ops.length > BATCH_OPS_MAX) throw limit(`a batch has at most ${BATCH_OPS_MAX} operations`)
+  let sizeMax = BATCH_HEADER_BYTES
+  for (const op of ops) sizeMax += encodedSizeMax(op)
+  if (sizeMax > BATCH_BYTES_MAX) throw limit(`a batch has at most ${BATCH_BYTES_MAX} bytes`)
+  for (const cursor of cursors) sizeMax += cursorSize(cursor)
+  const start = pipeline.begin(sizeMax)
+  const { memory } = pipeline
+  let at = start + BATCH_HEADER_BYTES
+  for (const op of ops) {
+    if (op.type === 'put') at = encodePut(memory, at, op.key, op.value)
+    else if (op.type === 'del') at = encodeDel(memory, at, op.key)
+    else at = writeClear(memory, at, op.range.start, op.range.end)
+  }
+  for (const cursor of cursors) at = encodeCursor(memory, at, cursor)
+  writeBatchHeader(memory, start, ops.length + cursors.length, at - start - BATCH_HEADER_BYTES)
+  return pipeline.append(start, at, durability)
+}
+
+function encodedSizeMax(op: EncodedOp): number {
+  if (op.type === 'clear') return OP_HEADER_BYTES + op.range.start.length + (op.range.end?.length ?? 0)
+  const valueSize = op.type === 'put' ? sizeMaxOf(checkValue(op.value)) : 0
+  return OP_HEADER_BYTES + sizeMaxOf(checkKey(op.key)) + valueSize
 }
 
 /** What a consumer has reached, as the log keeps it; without a state it is dropped. */

@@ -92,6 +92,11 @@ export class CommitPipeline {
     return this.#position
   }
 
+  /** What the next batch that is appended will have. */
+  get nextPosition(): Position {
+    return this.#position + this.#group.length + 1
+  }
+
   get durablePosition(): Position {
     return this.#durablePosition
   }

@@ -145,6 +145,21 @@ export interface LevelStats {
   readonly entries: number
 }
 
+/** One consumer that the store knows. */
+export interface ConsumerStats {
+  readonly name: string
+  /** The last change that it has dealt with. */
+  readonly position: Position
+  /** How many positions it is behind, how many bytes of log, and how old the first change it has not dealt with is. */
+  readonly lag: number
+  readonly lagBytes: number
+  readonly lagMs: number
+  /** Whether this process has it open. */
+  readonly isOpen: boolean
+  /** How many changes it has put aside. */
+  readonly parked: number
+}
+
 /** A picture of the store, as `stats` gives it. Sizes in bytes, times in milliseconds. */
 export interface Stats {
   readonly position: Position
@@ -173,6 +188,8 @@ export interface Stats {
   readonly cache: { readonly hits: number; readonly misses: number; readonly entries: number }
   readonly stall: { readonly count: number; readonly totalMs: number; readonly active: boolean }
   readonly snapshots: { readonly count: number; readonly oldestPosition: Position | undefined }
+  /** Every consumer, open or not, by name. */
+  readonly consumers: readonly ConsumerStats[]
   readonly jobs: { readonly flushes: number; readonly compactions: number; readonly moves: number }
   /** The first failure that stopped writes, if any. */
   readonly health: Error | undefined

@@ -8,6 +8,13 @@ export type StoreEvent =
   | { readonly type: 'log.rotated'; readonly logNumber: number }
   /** Readers that held the log at `position` held more than `log.pinnedMaxBytes`: they have lost changes. */
   | { readonly type: 'log.evicted'; readonly position: number; readonly oldestPosition: number }
+  /** A consumer, or a change it had parked, needed what comes after `position`, and the log was full: that is lost. */
+  | {
+      readonly type: 'consumer.evicted'
+      readonly name: string
+      readonly position: number
+      readonly oldestPosition: number
+    }
   /** Writes have stopped for good; `health` in `stats()` says the same. */
   | { readonly type: 'store.failed'; readonly error: Error }
   | { readonly type: 'store.closed' }

@@ -1,10 +1,12 @@
 import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
+import { readFully } from '../env/write-fully.js'
 import type { Position } from '../key/position.js'
-import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
-import { countToTrim, type LogFileInfo } from '../log/log-retention.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
+import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
 import type { LogRetentionOptions } from './contract.js'
+import type { HeldCursor } from './held-cursors.js'
 
 /** A reader's hold on the log: what comes after its position stays, up to the cap on what pins may hold. */
 export interface LogPin {
@@ -19,29 +21,26 @@ export interface ArchiveSetup {
   readonly directory: string
   readonly limits: Required<LogRetentionOptions>
   readonly remover: FileRemover
+  /** Whose changes are kept though no reader is open. */
+  cursors(): readonly HeldCursor[]
   /** Pins held more than they may: readers at `position` and up to `oldestPosition` - 2 have lost changes. */
   onEvicted(position: Position, oldestPosition: Position): void
+  /** The same for a consumer. */
+  onCursorEvicted(name: string, position: Position, oldestPosition: Position): void
 }
 
 /** The complete log files that are still on disk, and the readers that need them. Removes what nobody needs. */
 export class LogArchive {
-  readonly #env: Env
-  readonly #directory: string
-  readonly #limits: Required<LogRetentionOptions>
-  readonly #remover: FileRemover
-  readonly #onEvicted: ArchiveSetup['onEvicted']
-  readonly #pins = new Map<symbol, Position>()
+  readonly #setup: ArchiveSetup
+  readonly #pins = new Set<{ position: Position }>()
   /** Recovery does not need what is up to here. */
   #flushedPosition: Position = 0
   #files: LogFileInfo[] = []
   #isKeepingFiles = false
+  #cancelTimer: (() => void) | undefined
 
-  constructor({ env, directory, limits, remover, onEvicted }: ArchiveSetup) {
-    this.#env = env
-    this.#directory = directory
-    this.#limits = limits
-    this.#remover = remover
-    this.#onEvicted = onEvicted
+  constructor(setup: ArchiveSetup) {
+    this.#setup = setup
   }
 
   /**
@@ -50,11 +49,13 @@ export class LogArchive {
    */
   load(numbers: readonly number[], lastPosition: Position): void {
     let end = lastPosition
+    let endMs: number | undefined
     for (const number of [...numbers].reverse()) {
-      const info = this.#inspect(number, end)
-      if (info && info.basePosition <= end) {
-        this.#files.unshift(info)
-        end = info.basePosition
+      const found = this.#inspect(number, end, endMs)
+      if (found && found.info.basePosition <= end) {
+        this.#files.unshift(found.info)
+        end = found.info.basePosition
+        endMs = found.createdMs
       } else {
         this.#remove(number)
       }
@@ -80,55 +81,103 @@ export class LogArchive {
 
   /** Keeps changes after `position`. */
   pin(position: Position): LogPin {
-    const key = Symbol('pin')
-    this.#pins.set(key, position)
-    const trimFrom = (before: Position) => {
-      if (this.#files[0] && before <= this.#files[0].lastPosition) this.trim(this.#flushedPosition)
-    }
+    const pin = { position }
+    let isReleased = false
+    this.#pins.add(pin)
     return {
       advance: (next) => {
-        const before = this.#pins.get(key)
-        if (before === undefined || before === next) return
-        this.#pins.set(key, next)
-        trimFrom(before)
+        if (isReleased || next === pin.position) return
+        const before = pin.position
+        pin.position = next
+        // One that was evicted holds again from where it stands now.
+        this.#pins.add(pin)
+        this.noteProgress(before, next)
       },
       release: () => {
-        const before = this.#pins.get(key)
-        if (before !== undefined && this.#pins.delete(key)) trimFrom(before)
+        isReleased = true
+        if (this.#pins.delete(pin)) this.noteProgress(pin.position)
       },
     }
+  }
+
+  /** Somebody who needed what comes after `before` needs only what comes after `after`. */
+  noteProgress(before: Position, after: Position = Number.POSITIVE_INFINITY): void {
+    const [oldest] = this.#files
+    if (oldest && before < oldest.lastPosition && after >= oldest.lastPosition)
+      this.trim(this.#flushedPosition)
   }
 
   /** Removes what nobody needs. */
   trim(flushedPosition: Position): void {
-    if (this.#isKeepingFiles) return
     this.#flushedPosition = flushedPosition
-    const pinnedPosition = this.#pins.size === 0 ? undefined : Math.min(...this.#pins.values()) + 1
-    const nowMs = this.#env.clock.wallMs()
-    const count = countToTrim(this.#files, { flushedPosition, pinnedPosition, nowMs, ...this.#limits })
-    const removed = this.#files.splice(0, count)
+    const [oldest] = this.#files
+    if (this.#isKeepingFiles || !oldest) return
+    const { env, limits, onEvicted, onCursorEvicted } = this.#setup
+    const first = oldest.basePosition
+    // Who has lost its place already holds nothing any more.
+    for (const pin of this.#pins) if (pin.position < first) this.#pins.delete(pin)
+    const cursors = this.#setup.cursors().filter(({ heldPosition }) => heldPosition >= first)
+    const held = [...this.#pins].map(({ position }) => position)
+    const lowest = lowestOf([...held, ...cursors.map(({ heldPosition }) => heldPosition)])
+    const rule = {
+      flushedPosition,
+      pinnedPosition: lowest === undefined ? undefined : lowest + 1,
+      nowMs: env.clock.wallMs(),
+      ...limits,
+    }
+    const removed = this.#files.splice(0, countToTrim(this.#files, rule))
     for (const file of removed) this.#remove(file.number)
+    this.#arm(rule)
     const end = removed[removed.length - 1]?.lastPosition
-    if (end !== undefined && pinnedPosition !== undefined && pinnedPosition <= end)
-      this.#onEvicted(pinnedPosition - 1, end + 1)
+    if (end === undefined) return
+    const lostPin = lowestOf(held.filter((position) => position < end))
+    if (lostPin !== undefined) onEvicted(lostPin, end + 1)
+    for (const { name, position } of cursors) {
+      if (position !== undefined && position < end) onCursorEvicted(name, position, end + 1)
+    }
   }
 
+  /** For a store that may not write any more, or closes. */
   keepFiles(): void {
     this.#isKeepingFiles = true
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
   }
 
-  #inspect(number: number, lastPosition: Position): LogFileInfo | undefined {
-    const path = joinPath(this.#directory, logFileName(number))
-    const stat = this.#env.fs.stat(path)
+  /** Files get too old without anything being written. */
+  #arm(rule: { readonly maxBytes: number; readonly maxAgeMs: number; readonly nowMs: number }): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    const delayMs = nextTrimMs(this.#files, rule)
+    if (delayMs === undefined) return
+    this.#cancelTimer = this.#setup.env.clock.afterUnref(delayMs, () => {
+      this.#cancelTimer = undefined
+      this.trim(this.#flushedPosition)
+    })
+  }
+
+  /** @param endMs when the next file was started, if that is known. */
+  #inspect(
+    number: number,
+    lastPosition: Position,
+    endMs: number | undefined,
+  ): { readonly info: LogFileInfo; readonly createdMs: number } | undefined {
+    const { env, directory } = this.#setup
+    const path = joinPath(directory, logFileName(number))
+    const stat = env.fs.stat(path)
     if (!stat || stat.sizeBytes < LOG_HEADER_BYTES) return undefined
-    const file = this.#env.fs.open(path, 'read')
+    const file = env.fs.open(path, 'read')
     try {
-      const bytes = Buffer.alloc(LOG_HEADER_BYTES)
-      file.read(bytes, 0)
+      const { sizeBytes, modifiedMs } = stat
+      const bytes = Buffer.alloc(Math.min(sizeBytes, LOG_HEADER_BYTES + FRAME_HEADER_BYTES))
+      readFully(file, bytes, 0)
       const header = readLogHeader(bytes, path)
       if (!header) return undefined
-      const { sizeBytes, modifiedMs } = stat
-      return { number, basePosition: header.basePosition, lastPosition, sizeBytes, closedMs: modifiedMs }
+      const { basePosition, createdMs } = header
+      const hasFrame = bytes.length === LOG_HEADER_BYTES + FRAME_HEADER_BYTES
+      const openedMs = hasFrame ? readFrameHeader(bytes, LOG_HEADER_BYTES).timestampMs : createdMs
+      const closedMs = Math.max(openedMs, Math.min(endMs ?? modifiedMs, modifiedMs))
+      return { info: { number, basePosition, lastPosition, sizeBytes, openedMs, closedMs }, createdMs }
     } finally {
       file.close()
     }
@@ -136,6 +185,10 @@ export class LogArchive {
 
   #remove(number: number): void {
     if (this.#isKeepingFiles) return
-    this.#remover.remove(joinPath(this.#directory, logFileName(number)))
+    this.#setup.remover.remove(joinPath(this.#setup.directory, logFileName(number)))
   }
+}
+
+function lowestOf(positions: readonly Position[]): Position | undefined {
+  return positions.length === 0 ? undefined : positions.reduce((a, b) => Math.min(a, b))
 }

@@ -2,7 +2,7 @@ import type { Stats } from './contract.js'
 import type { Store } from './store.js'
 
 /** What the store is doing and what it takes; cheap enough to be asked every second. */
-export function storeStats(store: Store): Stats {
+export function storeStats(store: Store): Omit<Stats, 'consumers'> {
   const { tree, archive, stall, scheduler } = store
   const { version } = tree
   const levels = version.levels.map((metas, level) => ({

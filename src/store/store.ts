@@ -4,7 +4,7 @@ import { FileRemover } from '../env/file-remover.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, STORE_ID_BYTES } from '../log/log-format.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, STORE_ID_BYTES } from '../log/log-format.js'
 import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
@@ -13,9 +13,11 @@ import { Tree } from '../tree/tree.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline } from './commit-pipeline.js'
+import { CommitTimes } from './commit-times.js'
 import { type DirectoryListing, listDirectory, prepareDirectory } from './directory.js'
 import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
+import { heldCursors } from './held-cursors.js'
 import { LogArchive } from './log-archive.js'
 import type { StoreOptions } from './options.js'
 import { replayLogs } from './replay.js'
@@ -23,6 +25,8 @@ import { StallClock } from './stall-clock.js'
 
 /** More log than this is flushed by `close`, so that the next open has little to replay. */
 const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
+/** However short `log.maxAgeMs` is, the log file being written is completed for its age no more often than this. */
+const ROLL_MS_MIN = 10_000
 /** Log memory kept for the next memtable, so that a load does not allocate and fault in new memory all the time. */
 const SPARE_LOG_MEMORY = 1
 
@@ -41,6 +45,7 @@ export class Store {
   readonly archive: LogArchive
   /** Given at random when the store was created; a checkpoint gets one of its own. */
   readonly storeId: Buffer
+  readonly times: CommitTimes
   readonly tree: Tree
   readonly scheduler: Scheduler
   readonly #lock: FileLock | undefined
@@ -50,6 +55,7 @@ export class Store {
   #pipeline: CommitPipeline | undefined
   #isClosed = false
   #closing: Promise<void> | undefined
+  #cancelRoll: (() => void) | undefined
   readonly #commitListeners = new Set<() => void>()
 
   private constructor(parts: {
@@ -60,6 +66,7 @@ export class Store {
     readonly tree: Tree
     readonly pool: LogMemoryPool
     readonly remover: FileRemover
+    readonly lastPosition: Position
   }) {
     this.options = parts.options
     this.env = parts.options.env
@@ -75,9 +82,13 @@ export class Store {
       directory: this.directory,
       limits: this.options.log,
       remover: parts.remover,
+      cursors: () => heldCursors(this.tree, this.durablePosition),
       onEvicted: (position, oldestPosition) =>
         this.events.emit({ type: 'log.evicted', position, oldestPosition }),
+      onCursorEvicted: (name, position, oldestPosition) =>
+        this.events.emit({ type: 'consumer.evicted', name, position, oldestPosition }),
     })
+    this.times = new CommitTimes(this.env.clock, parts.lastPosition)
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
@@ -124,7 +135,8 @@ export class Store {
     const remover = new FileRemover(env.fs)
     const setup = { env, directory, options, versions, remover, onMemtableUnused }
     const tree = await Tree.open(setup, new Memtable(Buffer.alloc(0), 0, flushedPosition))
-    const store = new Store({ directory, options, lock, storeId, tree, pool, remover })
+    const parts = { directory, options, lock, storeId, tree, pool, remover }
+    const store = new Store({ ...parts, lastPosition: position })
     try {
       for (const [i, memtable] of recovered.entries()) {
         if (i === 0) tree.replaceEmptyActive(memtable)
@@ -132,6 +144,7 @@ export class Store {
       }
       if (options.readOnly) store.#takeStock(listing, logNumbers[0], flushedPosition)
       else await store.#startWriting(recovered.length > 0, position, listing)
+      store.#seedTimes(recovered)
     } catch (error) {
       await store.scheduler.stop()
       tree.close()
@@ -213,6 +226,7 @@ export class Store {
 
   async #close(): Promise<void> {
     const pipeline = this.#pipeline
+    this.#cancelRoll?.()
     await pipeline?.close()
     this.#isClosed = true
     this.#notifyCommit()
@@ -222,6 +236,7 @@ export class Store {
       pipeline?.fail(error)
     }
     await this.scheduler.stop()
+    this.archive.keepFiles()
     if (pipeline) this.#log.close()
     await this.tree.versions.close()
     await this.#remover.done()
@@ -267,6 +282,7 @@ export class Store {
     this.#log.start(number, memory, position)
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
+    this.#rollLater(this.options.log.maxAgeMs)
     this.#removeObsolete(listing, number, position)
     this.scheduler.wake()
   }
@@ -280,7 +296,10 @@ export class Store {
       dueTurn: () => this.fairTurn.due(),
       writeRate: () => this.tree.writeRate,
       onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
-      onCommitted: () => this.#notifyCommit(),
+      onCommitted: (position: Position) => {
+        this.times.note(position)
+        this.#notifyCommit()
+      },
       onDurable: () => this.#notifyCommit(),
       onFailure: (error: VarveError) => {
         this.tree.segments.keepFiles()
@@ -302,10 +321,39 @@ export class Store {
     this.#log.start(number, memory, active.lastPosition)
     this.tree.rotate(new Memtable(memory, number, active.lastPosition))
     const { logNumber, basePosition, lastPosition } = active
-    const closedMs = this.env.clock.wallMs()
-    this.archive.add({ number: logNumber, basePosition, lastPosition, sizeBytes, closedMs })
+    const openedMs = firstChangeMs(active)
+    const closedMs = this.times.lastMs ?? openedMs
+    this.archive.add({ number: logNumber, basePosition, lastPosition, sizeBytes, openedMs, closedMs })
     this.events.emit({ type: 'log.rotated', logNumber: number })
+    this.#rollLater(this.options.log.maxAgeMs)
     this.scheduler.wake()
+  }
+
+  /** Where the log has an age limit, a file must not stay open, and with it in the log, because nothing is written. */
+  #rollLater(delayMs: number): void {
+    this.#cancelRoll?.()
+    this.#cancelRoll = undefined
+    const { maxAgeMs } = this.options.log
+    if (maxAgeMs === Number.POSITIVE_INFINITY) return
+    this.#cancelRoll = this.env.clock.afterUnref(Math.max(delayMs, ROLL_MS_MIN), () => {
+      this.#cancelRoll = undefined
+      if (this.#closing || this.failure) return
+      const { active } = this.tree
+      const leftMs = active.isEmpty
+        ? maxAgeMs
+        : firstChangeMs(active) + Math.max(maxAgeMs, ROLL_MS_MIN) - this.env.clock.wallMs()
+      if (leftMs > 0) this.#rollLater(leftMs)
+      // What fails here has stopped all writes, and they tell.
+      else void this.flush().catch(() => {})
+    })
+  }
+
+  #seedTimes(recovered: readonly Memtable[]): void {
+    for (const { basePosition, openedMs } of this.archive.files) this.times.seed(basePosition + 1, openedMs)
+    if (!this.options.readOnly) return
+    for (const memtable of recovered) {
+      if (!memtable.isEmpty) this.times.seed(memtable.basePosition + 1, firstChangeMs(memtable))
+    }
   }
 
   #onFlushed(memtable: Memtable): void {
@@ -358,6 +406,11 @@ export class Store {
 function logsFrom(listing: DirectoryListing, logNumber: number): number[] {
   const logs = listing.files.filter(({ kind, number }) => kind === 'log' && number >= logNumber)
   return logs.map(({ number }) => number).sort((a, b) => a - b)
+}
+
+/** When the first change of a memtable that is not empty was committed. */
+function firstChangeMs(memtable: Memtable): number {
+  return readFrameHeader(memtable.bytes, LOG_HEADER_BYTES).timestampMs
 }
 
 function newStoreId(env: Env): Buffer {

@@ -4,9 +4,11 @@ import type { Position } from '../key/position.js'
 import {
   type CursorState,
   checkKey,
+  type EncodedOp,
   PreparedBatch,
   writeClearRange,
   writeDel,
+  writeEncoded,
   writePut,
 } from './batch-encoder.js'
 import type { Codec } from './codec.js'
@@ -55,6 +57,15 @@ export class StoreWriter<K, V> {
       throw invalid('a batch has no single key for ifPosition: use check')
     const pipeline = this.#checkedPipeline(options?.check, options?.durability)
     return prepared.write(pipeline, options?.durability, cursor)
+  }
+
+  /** One batch of operations that are encoded and conditions that are checked already, with states of consumers. */
+  commit(
+    ops: readonly EncodedOp[],
+    cursors: readonly CursorState[],
+    durability: Durability | undefined,
+  ): Promise<Position> {
+    return writeEncoded(this.#store.pipeline, ops, cursors, durability)
   }
 
   clear(range: KeyRange): Promise<Position> {

@@ -1,0 +1,135 @@
+import { VarveError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import type { TypedStore } from '../store/typed-store.js'
+import type { Change } from './change.js'
+import type { ConsumerCursor } from './consumer-cursor.js'
+import { ConsumerFeed } from './consumer-feed.js'
+
+export interface ReaderSetup<K, V> {
+  readonly typed: TypedStore<K, V>
+  readonly cursor: ConsumerCursor<K, V>
+  readonly isLive: boolean
+  readonly signal: AbortSignal | undefined
+  onEnd(): void
+}
+
+/** The changes after a consumer's place, at its caller's pace; the place moves when they are acknowledged. */
+export class ConsumerReader<K, V> implements AsyncIterableIterator<Change<K, V>> {
+  readonly #setup: ReaderSetup<K, V>
+  #feed: ConsumerFeed<K, V>
+  #generation: number
+  #ready: readonly Change<K, V>[] = []
+  #next = 0
+  #shown: Position
+  #isClosed = false
+  /** Calls are served one after another. */
+  #tail: Promise<unknown> | undefined
+  readonly #onAbort = () => this.#feed.stop()
+
+  constructor(setup: ReaderSetup<K, V>) {
+    this.#setup = setup
+    this.#generation = setup.cursor.generation
+    this.#shown = setup.cursor.position
+    this.#feed = this.#open()
+    setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** The last change that was handed out. */
+  get shown(): Position {
+    return this.#isCurrent ? this.#shown : this.#setup.cursor.position
+  }
+
+  /** What is dealt with once everything up to `position` is. */
+  seenWith(position: Position): Position {
+    const isAll = this.#isCurrent && position === this.#shown && this.#next === this.#ready.length
+    return isAll ? Math.max(position, this.#feed.position) : position
+  }
+
+  next(): Promise<IteratorResult<Change<K, V>>> {
+    return this.#queue(() => this.#take())
+  }
+
+  async return(): Promise<IteratorResult<Change<K, V>>> {
+    this.#isClosed = true
+    this.#feed.stop()
+    await this.#tail?.catch(() => {})
+    this.#release()
+    return { value: undefined, done: true }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  get #isCurrent(): boolean {
+    return this.#generation === this.#setup.cursor.generation
+  }
+
+  #open(): ConsumerFeed<K, V> {
+    const { typed, cursor, isLive } = this.#setup
+    return new ConsumerFeed(typed, cursor.seen, isLive, undefined)
+  }
+
+  async #take(): Promise<IteratorResult<Change<K, V>>> {
+    const { cursor, signal } = this.#setup
+    try {
+      for (;;) {
+        if (signal?.aborted) throw new VarveError('VARVE_ABORTED', 'the signal ended the reading')
+        if (this.#isClosed) break
+        if (!this.#isCurrent) this.#restart()
+        const ready = this.#ready[this.#next]
+        if (ready !== undefined) {
+          this.#next++
+          this.#shown = ready.position
+          return { value: ready, done: false }
+        }
+        if (cursor.position >= this.#shown) cursor.see(this.#feed.position)
+        const feed = this.#feed
+        const changes = await feed.next()
+        if (feed !== this.#feed || !this.#isCurrent) continue
+        if (changes) {
+          this.#ready = changes
+          this.#next = 0
+        } else if (!signal?.aborted) break
+      }
+    } catch (error) {
+      this.#release()
+      throw error
+    }
+    this.#release()
+    return { value: undefined, done: true }
+  }
+
+  /** The consumer was moved. */
+  #restart(): void {
+    this.#feed.close()
+    this.#generation = this.#setup.cursor.generation
+    this.#shown = this.#setup.cursor.position
+    this.#ready = []
+    this.#next = 0
+    this.#feed = this.#open()
+  }
+
+  #queue<R>(work: () => Promise<R>): Promise<R> {
+    const result = this.#tail ? this.#tail.then(work, work) : work()
+    const tail = result
+      .catch(() => {})
+      .then(() => {
+        if (this.#tail === tail) this.#tail = undefined
+      })
+    this.#tail = tail
+    return result
+  }
+
+  #release(): void {
+    if (this.#isClosed && this.#ready === NOTHING) return
+    this.#isClosed = true
+    this.#ready = NOTHING
+    this.#next = 0
+    this.#feed.close()
+    this.#setup.signal?.removeEventListener('abort', this.#onAbort)
+    this.#setup.onEnd()
+  }
+}
+
+const NOTHING: readonly never[] = []
