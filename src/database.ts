@@ -53,11 +53,19 @@ export async function open<K = string, V = string>(
  * be reused as soon as a call returns. After `close` everything fails with `VARVE_CLOSED`.
  */
 export class Database<K = string, V = string> implements AsyncDisposable {
+  /** For the entry points beside this one: the store underneath, as it is now. */
+  static typedStoreOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
+  static {
+    Database.typedStoreOf = (db) => db.#typed
+  }
+
   readonly #path: string
   readonly #options: StoreOptions
   #typed: TypedStore<K, V>
   /** All that see the store, each through its encodings. */
   readonly #family: Set<WeakRef<Database<unknown, unknown>>>
+  /** While another store takes the place of the one in `#typed`. */
+  #replacing: Promise<void> | undefined
 
   /** Use `open`. */
   constructor(
@@ -146,7 +154,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** The value, or undefined. Answers without a detour while the bytes are in memory or the disk is quick. */
   get(key: K, options?: ReadOptions): Promise<V | undefined> {
     const decode = this.#typed.reader.decodeValue
-    if (options?.atLeast !== undefined) return this.#after(options, () => this.#get(key, options, decode))
+    const waits = options?.atLeast !== undefined || this.#replacing !== undefined
+    if (waits) return this.#after(options, () => this.#get(key, options, decode))
     return this.#typed.reader.get(key, options?.snapshot, decode)
   }
 
@@ -158,13 +167,13 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** The values of many keys as they are at one position. */
   async getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]> {
-    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
+    await this.#reach(options)
     return this.#typed.reader.getMany(keys, options?.snapshot)
   }
 
   /** The value with the position that wrote it: what `ifPosition` and `check` compare. */
   async getEntry(key: K, options?: ReadOptions): Promise<{ value: V; position: Position } | undefined> {
-    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
+    await this.#reach(options)
     const decode = (lookup: Lookup) => ({
       value: this.#typed.reader.decodeValue(lookup),
       position: lookup.position,
@@ -173,7 +182,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   async has(key: K, options?: ReadOptions): Promise<boolean> {
-    if (options?.atLeast !== undefined) await this.#typed.reader.reach(options)
+    await this.#reach(options)
     return (await this.#get(key, options, () => true)) ?? false
   }
 
@@ -323,15 +332,19 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    */
   async resume(): Promise<void> {
     if (!this.#typed.store.failure) return
-    const { store: previous } = this.#typed
-    // Its failure is known and the reason to be here.
-    await previous.close().catch(() => {})
-    const store = await Store.open(this.#path, { ...this.#options, errorIfExists: false })
-    store.events.adopt(previous.events)
-    for (const reference of this.#family) {
-      const member = reference.deref()
-      if (member) member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
-    }
+    await this.reopen(async () => {})
+  }
+
+  /**
+   * For followers: closes the store, does something with its directory and opens it again. `get`, `getMany`,
+   * `getEntry` and `has` wait meanwhile; snapshots and iterators from before fail with `VARVE_CLOSED`.
+   */
+  protected reopen(between: () => Promise<void>): Promise<void> {
+    const replacing = this.#reopen(between).finally(() => {
+      for (const member of this.#members()) member.#replacing = undefined
+    })
+    for (const member of this.#members()) member.#replacing = replacing.catch(() => {})
+    return replacing
   }
 
   /** Waits for what is in flight and makes everything durable. Idempotent. */
@@ -349,9 +362,34 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return this.#typed.reader.get(key, options?.snapshot, decode)
   }
 
-  async #after<R>(options: ReadOptions, read: () => Promise<R>): Promise<R> {
-    await this.#typed.reader.reach(options)
+  async #after<R>(options: ReadOptions | undefined, read: () => Promise<R>): Promise<R> {
+    await this.#reach(options)
     return read()
+  }
+
+  /** Waits for `atLeast`, and past a moment in which one store takes the place of another. */
+  async #reach(options: ReadOptions | undefined): Promise<void> {
+    while (this.#replacing || options?.atLeast !== undefined) {
+      await this.#replacing
+      const { reader } = this.#typed
+      await reader.reach(options ?? {})
+      if (!this.#replacing && reader === this.#typed.reader) return
+    }
+  }
+
+  async #reopen(between: () => Promise<void>): Promise<void> {
+    const { store: previous } = this.#typed
+    // Its failure, if any, is known and the reason to be here.
+    await previous.close().catch(() => {})
+    await between()
+    const store = await Store.open(this.#path, { ...this.#options, errorIfExists: false })
+    store.events.adopt(previous.events)
+    for (const member of this.#members())
+      member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
+  }
+
+  #members(): Database<unknown, unknown>[] {
+    return [...this.#family].flatMap((reference) => reference.deref() ?? [])
   }
 }
 

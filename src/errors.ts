@@ -17,7 +17,7 @@
  * - `VARVE_HANDLER` the handler of a consumer threw (`cause`) on the change at `position`: mend it and run again.
  * - `VARVE_TIMEOUT` the position asked for was not reached in time: retry.
  * - `VARVE_ABORTED` the caller's signal ended it.
- * - `VARVE_NOT_LEADER` this store follows another one: write there.
+ * - `VARVE_NOT_LEADER` this store follows another one (`leader`): write there, or `promote()` this one.
  * - `VARVE_FENCED` another writer took over: reopen.
  * - `VARVE_DIVERGED` the two logs differ from `position` on: restore one of them.
  * - `VARVE_POSITION_EXHAUSTED` no positions are left below 2^48: dump and load into a new store.
@@ -54,6 +54,8 @@ export interface ErrorDetails {
   readonly position?: number
   /** The process that holds the lock. */
   readonly pid?: number
+  /** The address of the store that takes the writes. */
+  readonly leader?: string
 }
 
 /** The one error class of Varve. Test `code`, not the message. */
@@ -63,6 +65,7 @@ export class VarveError extends Error {
   readonly offset?: number
   readonly position?: number
   readonly pid?: number
+  readonly leader?: string
 
   constructor(code: VarveErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -72,6 +75,7 @@ export class VarveError extends Error {
     if (details.offset !== undefined) this.offset = details.offset
     if (details.position !== undefined) this.position = details.position
     if (details.pid !== undefined) this.pid = details.pid
+    if (details.leader !== undefined) this.leader = details.leader
   }
 }
 

@@ -16,7 +16,10 @@ export const KIND_PUT = 1
 export const KIND_DEL = 2
 export const KIND_CLEAR = 3
 export const KIND_CLEAR_AFTER = 4
-/** Not data: the state of a consumer. The key is its name in UTF-8; without a value it is dropped. */
+/**
+ * Not data: the state of a consumer. The key is its name in UTF-8; without a value it is dropped. Names that start
+ * with a zero byte are the engine's own.
+ */
 export const KIND_CURSOR = 5
 
 export const KEY_BYTES_MAX = 65_535

@@ -102,8 +102,8 @@ export class LogWriter {
   }
 
   /** Makes the bytes from `bodyStart` to `bodyEnd` one frame of `batchCount` batches. */
-  seal(bodyEnd: number, batchCount: number): void {
-    this.#sealFrame(bodyEnd, batchCount, FRAME_BATCHES)
+  seal(bodyEnd: number, batchCount: number, timestampMs = this.#env.clock.wallMs()): void {
+    this.#sealFrame(bodyEnd, batchCount, FRAME_BATCHES, timestampMs)
     this.current.lastPosition += batchCount
   }
 
@@ -147,7 +147,7 @@ export class LogWriter {
   /** Marks the file as complete. Everything in it must be synced; the caller syncs once more. */
   writeEnd(): void {
     if (this.current.sealedTo + FRAME_HEADER_BYTES > this.current.memory.length) return
-    this.#sealFrame(this.bodyStart, 0, FRAME_END)
+    this.#sealFrame(this.bodyStart, 0, FRAME_END, this.#env.clock.wallMs())
     this.write()
   }
 
@@ -157,13 +157,13 @@ export class LogWriter {
     this.#current?.file.close()
   }
 
-  #sealFrame(bodyEnd: number, batchCount: number, kind: number): void {
+  #sealFrame(bodyEnd: number, batchCount: number, kind: number, timestampMs: number): void {
     const log = this.current
     const frame = {
       bodyBytes: bodyEnd - log.sealedTo - FRAME_HEADER_BYTES,
       firstPosition: log.lastPosition + 1,
       batchCount,
-      timestampMs: this.#env.clock.wallMs(),
+      timestampMs,
       syncedUpTo: log.syncedTo,
       kind,
     }

@@ -41,6 +41,7 @@ export class Memtable implements EntryTable {
   #count = 0
   #lastPosition: Position
   #endOffset = 0
+  #lastBatchOffset = 0
   readonly #runs: SortedRuns
 
   constructor(bytes: Bytes, logNumber: number, basePosition: Position) {
@@ -69,6 +70,11 @@ export class Memtable implements EntryTable {
     return this.#endOffset
   }
 
+  /** Where the last batch starts. */
+  get lastBatchOffset(): number {
+    return this.#lastBatchOffset
+  }
+
   /** Bytes of the index; the log's bytes are counted by their owner. */
   get indexBytes(): number {
     return this.#offsets.length * ENTRY_BYTES + this.#index.sizeBytes + this.#runs.sizeBytes
@@ -87,6 +93,7 @@ export class Memtable implements EntryTable {
       op += opSizeBytes(bytes, op)
     }
     this.#lastPosition = position
+    this.#lastBatchOffset = batchOffset
     this.#endOffset = op
   }
 

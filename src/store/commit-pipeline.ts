@@ -5,7 +5,9 @@ import { POSITION_MAX, type Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES } from '../log/log-format.js'
 import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
+import { copyBytes } from '../util/bytes.js'
 import type { Durability } from './contract.js'
+import { type ForeignFrame, throwIfNotNext } from './foreign-frame.js'
 import { SyncPacer } from './sync-pacer.js'
 
 /** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
@@ -75,6 +77,7 @@ export class CommitPipeline {
   #cancelInterval: (() => void) | undefined
   #failure: VarveError | undefined
   #promisedAtFailure: Position = 0
+  #refusal: (() => VarveError) | undefined
   #isClosed = false
 
   constructor(env: Env, log: LogWriter, hooks: PipelineHooks, durability: Durability, position: Position) {
@@ -119,10 +122,11 @@ export class CommitPipeline {
 
   /**
    * The offset in `memory` at which a batch of at most `sizeMax` bytes may be encoded.
-   * @throws VarveError `VARVE_CLOSED`, `VARVE_POISONED`, `VARVE_POSITION_EXHAUSTED`.
+   * @throws VarveError `VARVE_CLOSED`, `VARVE_POISONED`, `VARVE_POSITION_EXHAUSTED`, and what `refuseWrites` makes.
    */
   begin(sizeMax: number): number {
     this.#throwIfStopped()
+    if (this.#refusal) throw this.#refusal()
     if (this.#position + this.#group.length >= POSITION_MAX) {
       throw new VarveError('VARVE_POSITION_EXHAUSTED', 'no positions are left')
     }
@@ -149,6 +153,39 @@ export class CommitPipeline {
     this.#group.push({ position, isDurable, promise, resolve, reject })
     if (!this.#isScheduled) this.#schedule()
     return promise
+  }
+
+  get isRefusing(): boolean {
+    return this.#refusal !== undefined
+  }
+
+  /** New writes fail with what this makes; undefined: they are taken. Frames of the leader's log always are. */
+  refuseWrites(refusal: (() => VarveError) | undefined): void {
+    this.#refusal = refusal
+  }
+
+  /**
+   * Commits frames of another store's log as they are: the same batches, positions and times. The caller has
+   * checked that every frame is whole. Durable as the pipeline's own durability says, once `sync` was called where
+   * that is `'disk'`.
+   * @throws VarveError `VARVE_CORRUPTION` where a position does not follow: nothing was taken then.
+   */
+  appendFrames(frames: readonly ForeignFrame[]): void {
+    this.commitNow()
+    throwIfNotNext(frames, this.#position)
+    for (let done = 0; done < frames.length; ) done = this.#appendSome(frames, done)
+    this.#hooks.onCommitted(this.#position)
+    this.#armInterval()
+  }
+
+  /** Waits as long as a writer has to while flushes and merges are behind. */
+  async pace(): Promise<void> {
+    if (this.#owedMs < WAIT_MS_MIN || this.#isClosed || this.#failure) return
+    const waitMs = Math.min(this.#owedMs, WAIT_MS_MAX)
+    this.#hooks.onStall(waitMs)
+    const startMs = this.#env.clock.monotonicMs()
+    await this.#env.clock.sleep(waitMs)
+    this.#owedMs = Math.max(0, this.#owedMs - (this.#env.clock.monotonicMs() - startMs))
   }
 
   /** Commits what was gathered, at once: later reads see it. @throws VarveError if it failed. */
@@ -266,6 +303,38 @@ export class CommitPipeline {
     this.#hooks.onCommitted(this.#position)
     if (hasDurable) this.#syncSoon()
     else this.#armInterval()
+  }
+
+  /** As many frames from `first` on as the log file has room for, in one write(2); returns the next one. */
+  #appendSome(frames: readonly ForeignFrame[], first: number): number {
+    const sizeBytes = frames[first]!.end - frames[first]!.start
+    if (this.#log.bodyStart + sizeBytes + FRAME_HEADER_BYTES > this.memory.length) this.rotate(sizeBytes)
+    const from = this.#log.bodyStart
+    let bodyBytes = 0
+    let next = first
+    try {
+      for (; next < frames.length; next++) {
+        const { bytes, start, end, batchCount, timestampMs } = frames[next]!
+        const at = this.#log.bodyStart
+        if (at + end - start + FRAME_HEADER_BYTES > this.memory.length) break
+        copyBytes(bytes, start, end, this.memory, at)
+        this.#log.seal(at + end - start, batchCount, timestampMs)
+        bodyBytes += end - start
+      }
+      this.#log.write()
+      let body = from
+      for (const { start, end, batchCount } of frames.slice(first, next)) {
+        this.#groupStart = body
+        this.#applyGroup(batchCount)
+        this.#position += batchCount
+        body += end - start + FRAME_HEADER_BYTES
+      }
+    } catch (error) {
+      this.fail(error)
+      throw this.#failure
+    }
+    this.#noteRate(bodyBytes)
+    return next
   }
 
   #applyGroup(count: number): void {

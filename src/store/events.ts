@@ -17,6 +17,26 @@ export type StoreEvent =
     }
   /** Writes have stopped for good; `health` in `stats()` says the same. */
   | { readonly type: 'store.failed'; readonly error: Error }
+  /** A follower takes its leader's log. */
+  | { readonly type: 'follower.connected'; readonly leader: string; readonly position: number }
+  /** It does not any more; it tries again after `retryMs`, or, undefined, never. */
+  | {
+      readonly type: 'follower.disconnected'
+      readonly leader: string
+      readonly error: Error | undefined
+      readonly retryMs: number | undefined
+    }
+  /** The leader's log no longer reached back: a copy of its state at `position` took the place of the follower's. */
+  | { readonly type: 'follower.bootstrapped'; readonly leader: string; readonly position: number }
+  /** The two logs differ from `position` on; `keptAt` is where the follower's own data was moved to. */
+  | {
+      readonly type: 'follower.diverged'
+      readonly leader: string
+      readonly position: number
+      readonly keptAt: string | undefined
+    }
+  /** The store leads from now on. */
+  | { readonly type: 'follower.promoted'; readonly epoch: number; readonly position: number }
   | { readonly type: 'store.closed' }
 
 export type EventName = StoreEvent['type']

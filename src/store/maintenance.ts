@@ -72,7 +72,15 @@ export async function checkpointStore(store: Store, path: string): Promise<Posit
     }
     env.fs.syncDirectory(staged)
     const { flushedPosition } = view.version
-    const version = new Version({ ...view.version, logNumber: 0, durablePosition: flushedPosition })
+    const version = new Version({
+      ...view.version,
+      logNumber: 0,
+      durablePosition: flushedPosition,
+      lineage: store.lineage,
+      // A copy that is opened takes its own writes.
+      leader: '',
+      firstLogNumber: 0,
+    })
     const storeId = Buffer.alloc(STORE_ID_BYTES)
     env.random.fill(storeId)
     const versions = new VersionSet(env, staged, storeId, version, 0)

@@ -10,6 +10,7 @@ import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
+import type { Bytes } from '../util/bytes.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline } from './commit-pipeline.js'
@@ -21,6 +22,7 @@ import { heldCursors } from './held-cursors.js'
 import { LogArchive } from './log-archive.js'
 import type { StoreOptions } from './options.js'
 import { replayLogs } from './replay.js'
+import { refuseForeignWrites } from './role.js'
 import { StallClock } from './stall-clock.js'
 
 /** More log than this is flushed by `close`, so that the next open has little to replay. */
@@ -171,6 +173,11 @@ export class Store {
     return (this.archive.basePosition ?? this.tree.oldestMemtable.basePosition) + 1
   }
 
+  /** The id that a leader, its followers and copies of them share: their logs are one history. */
+  get lineage(): Bytes {
+    return this.tree.version.lineage ?? this.storeId
+  }
+
   get isClosed(): boolean {
     return this.#isClosed
   }
@@ -282,6 +289,7 @@ export class Store {
     this.#log.start(number, memory, position)
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
+    refuseForeignWrites(this)
     this.#rollLater(this.options.log.maxAgeMs)
     this.#removeObsolete(listing, number, position)
     this.scheduler.wake()
@@ -375,13 +383,14 @@ export class Store {
     for (const { kind, number, name } of listing.files) {
       const isOrphan =
         kind === 'temporary' ||
+        (kind === 'log' && number < version.firstLogNumber) ||
         (kind === 'segment' && !live.has(number)) ||
         (kind === 'manifest' && number !== versions.manifestNumber)
       const path = joinPath(this.directory, name)
       // A compaction that began meanwhile may have removed it.
       if (isOrphan && this.env.fs.stat(path)) this.env.fs.remove(path)
     }
-    const retained = logsFrom(listing, 0).filter((number) => number < logNumber)
+    const retained = logsFrom(listing, version.firstLogNumber).filter((number) => number < logNumber)
     this.archive.load(retained, position)
     this.archive.trim(position)
   }

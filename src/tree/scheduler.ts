@@ -8,7 +8,8 @@ import { type KeyRange, rangesOverlap, spanOf } from '../key/key-range.js'
 import type { Memtable } from '../memtable/memtable.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
-import { LEVEL_COUNT } from '../version/version.js'
+import { crc32 } from '../util/crc.js'
+import { LEVEL_COUNT, type Version } from '../version/version.js'
 import type { Tree } from './tree.js'
 import type { TreeEvent } from './tree-events.js'
 
@@ -125,6 +126,7 @@ export class Scheduler {
   async #flush(memtable: Memtable): Promise<void> {
     const { clock } = this.#tree.env
     const startMs = clock.monotonicMs()
+    const tree = this.#tree
     const { logNumber } = memtable
     this.#hooks.emit({ type: 'flush.began', logNumber })
     const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
@@ -132,13 +134,14 @@ export class Scheduler {
     const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
-    await this.#tree.install(
+    await tree.install(
       {
         added,
         flushedPosition,
         logNumber: logNumber + 1,
         flushedBytes: sizeBytes,
         cursors: memtable.cursors,
+        ...checksumOf(memtable, tree.version),
       },
       memtable,
     )
@@ -275,6 +278,13 @@ export class Scheduler {
       if (!known.has(number) && fs.stat(path)) fs.remove(path)
     }
   }
+}
+
+/** Of the last batch, which proves later that two logs agree up to it. */
+function checksumOf(memtable: Memtable, version: Version): { flushedChecksum?: number } {
+  const { flushedChecksum } = version
+  if (memtable.isEmpty) return flushedChecksum === undefined ? {} : { flushedChecksum }
+  return { flushedChecksum: crc32(memtable.bytes, memtable.lastBatchOffset, memtable.endOffset) }
 }
 
 /** Data that is older than a merge into `outputLevel` and not part of it. */

@@ -6,6 +6,9 @@
  *                                  4 logNumber                5 nextFileNumber       6 durablePosition
  *                                  7 flushedBytes             8 compactedBytes
  *                                  9 cursor: name:bytes | state:bytes
+ *                                  20 lineage: bytes          21 leader: text
+ *                                  22 fencedEpoch             23 flushedChecksum
+ *                                  24 firstLogNumber
  *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
  *            | positionMin | positionMax | keyBytes | valueBytes
  *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
@@ -20,6 +23,8 @@ import { LEVEL_COUNT, type VersionEdit } from './version.js'
 const ADDED = 1
 const REMOVED = 2
 const CURSOR = 9
+const LINEAGE = 20
+const LEADER = 21
 const NUMBER_TAGS = {
   flushedPosition: 3,
   logNumber: 4,
@@ -27,6 +32,9 @@ const NUMBER_TAGS = {
   durablePosition: 6,
   flushedBytes: 7,
   compactedBytes: 8,
+  fencedEpoch: 22,
+  flushedChecksum: 23,
+  firstLogNumber: 24,
 } as const
 type NumberField = keyof typeof NUMBER_TAGS
 const NUMBER_FIELDS = Object.entries(NUMBER_TAGS) as [NumberField, number][]
@@ -38,6 +46,8 @@ export function encodeEdit(edit: VersionEdit): Bytes {
     if (value !== undefined) writer.u8(tag).varint(value)
   }
   for (const number of edit.removed ?? []) writer.u8(REMOVED).varint(number)
+  if (edit.lineage !== undefined) writer.u8(LINEAGE).bytes(edit.lineage)
+  if (edit.leader !== undefined) writer.u8(LEADER).text(edit.leader)
   for (const [name, state] of edit.cursors ?? []) writer.u8(CURSOR).text(name).bytes(state)
   for (const { level, meta } of edit.added ?? []) {
     writer.u8(ADDED).u8(level)
@@ -51,12 +61,17 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
   const removed: number[] = []
   const cursors = new Map<string, Bytes>()
   const numbers: { [Name in NumberField]?: number } = {}
+  const role: { lineage?: Bytes; leader?: string } = {}
   while (reader.remaining > 0) {
     const tag = reader.u8()
     if (tag === REMOVED) {
       removed.push(reader.varint())
     } else if (tag === CURSOR) {
       cursors.set(reader.text(), reader.bytes())
+    } else if (tag === LINEAGE) {
+      role.lineage = reader.bytes()
+    } else if (tag === LEADER) {
+      role.leader = reader.text()
     } else if (tag === ADDED) {
       const level = reader.u8()
       if (level >= LEVEL_COUNT) throw reader.fail(`level ${level}`)
@@ -67,7 +82,7 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
       numbers[field[0]] = reader.varint()
     }
   }
-  return { added, removed, cursors, ...numbers }
+  return { added, removed, cursors, ...role, ...numbers }
 }
 
 function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {

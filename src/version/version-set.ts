@@ -182,6 +182,7 @@ export class VersionSet {
   #wholeVersion(): VersionEdit {
     const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes, cursors } =
       this.#version
+    const { flushedChecksum, lineage, leader, fencedEpoch, firstLogNumber } = this.#version
     const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const nextFileNumber = this.#nextFileNumber
     return {
@@ -193,6 +194,11 @@ export class VersionSet {
       flushedBytes,
       compactedBytes,
       cursors,
+      ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
+      ...(lineage === undefined ? {} : { lineage }),
+      ...(leader === '' ? {} : { leader }),
+      ...(fencedEpoch === 0 ? {} : { fencedEpoch }),
+      ...(firstLogNumber === 0 ? {} : { firstLogNumber }),
     }
   }
 

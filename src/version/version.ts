@@ -25,6 +25,16 @@ export interface VersionEdit {
   readonly compactedBytes?: number
   /** States of consumers up to `flushedPosition`, by name; empty: dropped. */
   readonly cursors?: ReadonlyMap<string, Bytes>
+  /** CRC-32 of the batch at `flushedPosition`. */
+  readonly flushedChecksum?: number
+  /** The id that all stores of one history share. */
+  readonly lineage?: Bytes
+  /** The address of the leader that this store follows; empty: it follows none. */
+  readonly leader?: string
+  /** A leader of this epoch is known to exist. */
+  readonly fencedEpoch?: number
+  /** Log files below this number belong to a history that was replaced. */
+  readonly firstLogNumber?: number
 }
 
 /**
@@ -42,6 +52,13 @@ export class Version {
   readonly flushedBytes: number
   readonly compactedBytes: number
   readonly cursors: ReadonlyMap<string, Bytes>
+  /** Undefined: not known. */
+  readonly flushedChecksum: number | undefined
+  /** Undefined: the store's own id. */
+  readonly lineage: Bytes | undefined
+  readonly leader: string
+  readonly fencedEpoch: number
+  readonly firstLogNumber: number
 
   constructor(fields: Omit<Version, 'apply' | 'applyUnchecked' | 'segments' | 'overlapping' | 'bytesOf'>) {
     this.levels = fields.levels
@@ -52,6 +69,11 @@ export class Version {
     this.flushedBytes = fields.flushedBytes
     this.compactedBytes = fields.compactedBytes
     this.cursors = fields.cursors
+    this.flushedChecksum = fields.flushedChecksum
+    this.lineage = fields.lineage
+    this.leader = fields.leader
+    this.fencedEpoch = fields.fencedEpoch
+    this.firstLogNumber = fields.firstLogNumber
   }
 
   static readonly EMPTY = new Version({
@@ -63,6 +85,11 @@ export class Version {
     flushedBytes: 0,
     compactedBytes: 0,
     cursors: new Map(),
+    flushedChecksum: undefined,
+    lineage: undefined,
+    leader: '',
+    fencedEpoch: 0,
+    firstLogNumber: 0,
   })
 
   overlapping(level: number, range: KeyRange): SegmentMeta[] {
@@ -110,6 +137,11 @@ export class Version {
       flushedBytes: this.flushedBytes + (edit.flushedBytes ?? 0),
       compactedBytes: this.compactedBytes + (edit.compactedBytes ?? 0),
       cursors: edit.cursors ? mergeCursors(this.cursors, edit.cursors) : this.cursors,
+      flushedChecksum: edit.flushedPosition === undefined ? this.flushedChecksum : edit.flushedChecksum,
+      lineage: edit.lineage ?? this.lineage,
+      leader: edit.leader ?? this.leader,
+      fencedEpoch: Math.max(this.fencedEpoch, edit.fencedEpoch ?? 0),
+      firstLogNumber: Math.max(this.firstLogNumber, edit.firstLogNumber ?? 0),
     })
   }
 }

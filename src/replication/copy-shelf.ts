@@ -1,0 +1,100 @@
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { readFullyAsync } from '../env/write-fully.js'
+import { ioError, VarveError } from '../errors.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { Store } from '../store/store.js'
+import type { TreeView } from '../tree/tree-view.js'
+import { asBuffer } from '../util/bytes.js'
+import { encodeEdit } from '../version/edit-format.js'
+import type { CopyOffer } from './messages.js'
+
+const CHUNK_BYTES = 256 * 1024
+/** A copy that nobody reads for so long is given up. */
+const IDLE_MS = 60_000
+
+interface HeldCopy {
+  readonly session: string
+  readonly store: Store
+  readonly view: TreeView
+  readonly segments: ReadonlyMap<number, SegmentMeta>
+  cancelExpiry: (() => void) | undefined
+}
+
+/** Copies of the tree that followers fetch: each keeps the segments of one moment on disk while it is read. */
+export class CopyShelf {
+  readonly #copiesMax: number
+  readonly #copies = new Map<string, HeldCopy>()
+
+  constructor(copiesMax: number) {
+    this.#copiesMax = copiesMax
+  }
+
+  open(store: Store): CopyOffer {
+    if (this.#copies.size >= this.#copiesMax)
+      throw new VarveError('VARVE_LIMIT', `${this.#copiesMax} copies are fetched already`)
+    const view = store.tree.view.acquire()
+    const { levels, flushedPosition, flushedChecksum, cursors } = view.version
+    const added = levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
+    const edit = encodeEdit({
+      added,
+      flushedPosition,
+      cursors,
+      lineage: store.lineage,
+      ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
+    })
+    const id = Buffer.alloc(16)
+    store.env.random.fill(id)
+    const segments = new Map(added.map(({ meta }) => [meta.number, meta]))
+    const copy: HeldCopy = { session: id.toString('hex'), store, view, segments, cancelExpiry: undefined }
+    this.#copies.set(copy.session, copy)
+    this.#keep(copy)
+    return { session: copy.session, edit: asBuffer(edit) }
+  }
+
+  read(session: string, number: number): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
+    const copy = this.#copies.get(session)
+    const meta = copy?.segments.get(number)
+    if (!copy || !meta) throw new VarveError('VARVE_POSITION_LOST', 'that copy is not held any more')
+    return { sizeBytes: meta.sizeBytes, bytes: this.#bytes(copy, meta) }
+  }
+
+  close(): void {
+    for (const copy of [...this.#copies.values()]) this.#drop(copy)
+  }
+
+  async *#bytes(copy: HeldCopy, meta: SegmentMeta): AsyncGenerator<Buffer> {
+    const { store, view } = copy
+    const path = joinPath(store.directory, segmentFileName(meta.number))
+    // Its own hold: the copy may be given up while a last chunk is under way.
+    view.acquire()
+    try {
+      const file = store.env.fs.open(path, 'read')
+      try {
+        for (let offset = 0; offset < meta.sizeBytes; offset += CHUNK_BYTES) {
+          store.throwIfClosed()
+          this.#keep(copy)
+          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, meta.sizeBytes - offset))
+          await readFullyAsync(file, chunk, offset)
+          yield chunk
+        }
+      } finally {
+        file.close()
+      }
+    } catch (error) {
+      throw ioError(error, 'reading', path)
+    } finally {
+      view.release()
+    }
+  }
+
+  #keep(copy: HeldCopy): void {
+    if (!this.#copies.has(copy.session)) return
+    copy.cancelExpiry?.()
+    copy.cancelExpiry = copy.store.env.clock.afterUnref(IDLE_MS, () => this.#drop(copy))
+  }
+
+  #drop(copy: HeldCopy): void {
+    copy.cancelExpiry?.()
+    if (this.#copies.delete(copy.session)) copy.view.release()
+  }
+}
