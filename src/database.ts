@@ -53,7 +53,10 @@ export async function open<K = string, V = string>(
  * be reused as soon as a call returns. After `close` everything fails with `VARVE_CLOSED`.
  */
 export class Database<K = string, V = string> implements AsyncDisposable {
-  /** For the entry points beside this one: the store underneath, as it is now. */
+  /**
+   * For the entry points beside this one: the store underneath, as it is now.
+   * @internal
+   */
   static typedStoreOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
   static {
     Database.typedStoreOf = (db) => db.#typed
@@ -339,13 +342,19 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * For followers: closes the store, does something with its directory and opens it again. `get`, `getMany`,
    * `getEntry` and `has` wait meanwhile; snapshots and iterators from before fail with `VARVE_CLOSED`.
    */
-  protected reopen(between: () => Promise<void>): Promise<void> {
-    const replacing = this.#reopen(between).finally(() => {
+  protected reopen(
+    between: () => Promise<void>,
+    createIfMissing = this.#options.createIfMissing,
+  ): Promise<void> {
+    const replacing = this.#reopen(between, createIfMissing).finally(() => {
       for (const member of this.#members()) member.#replacing = undefined
     })
     for (const member of this.#members()) member.#replacing = replacing.catch(() => {})
     return replacing
   }
+
+  /** A store is about to take the place of the one before. */
+  protected opened(_store: Store): void {}
 
   /** Waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
@@ -377,15 +386,20 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     }
   }
 
-  async #reopen(between: () => Promise<void>): Promise<void> {
+  async #reopen(between: () => Promise<void>, createIfMissing: boolean): Promise<void> {
     const { store: previous } = this.#typed
     // Its failure, if any, is known and the reason to be here.
     await previous.close().catch(() => {})
-    await between()
-    const store = await Store.open(this.#path, { ...this.#options, errorIfExists: false })
+    let failure: unknown
+    await between().catch((error: unknown) => {
+      failure = error
+    })
+    const store = await Store.open(this.#path, { ...this.#options, createIfMissing, errorIfExists: false })
     store.events.adopt(previous.events)
+    this.opened(store)
     for (const member of this.#members())
       member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
+    if (failure !== undefined) throw failure
   }
 
   #members(): Database<unknown, unknown>[] {

@@ -2,7 +2,7 @@ import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { currentEpoch, epochBegunBy, epochsOf } from '../store/epochs.js'
 import type { StoreEvent } from '../store/events.js'
-import { adoptLineage, lastChecksum } from '../store/role.js'
+import { adoptLineage, follow, lastChecksum } from '../store/role.js'
 import type { Store } from '../store/store.js'
 import { asBuffer } from '../util/bytes.js'
 import type { VersionEdit } from '../version/version.js'
@@ -188,10 +188,11 @@ export class FollowerLoop {
   async #follow(signal: AbortSignal): Promise<void> {
     const store = this.#hooks.store()
     store.pipeline.commitNow()
-    const own = { epoch: currentEpoch(store), lineage: asBuffer(store.lineage).toString('hex') }
+    const own = { epoch: currentEpoch(store.tree), lineage: asBuffer(store.lineage).toString('hex') }
     const status = await this.#connection.status(own, signal)
     this.#headPosition = status.position
     refuseStatus(store, status, this.#connection.url)
+    await follow(store, this.#connection.url)
     if (store.position === 0) await adoptLineage(store, Buffer.from(status.lineage, 'hex'))
     if (store.position < status.oldestPosition - 1) return this.#bootstrap(store, signal)
     let stream: AsyncIterable<Buffer>
@@ -218,7 +219,7 @@ export class FollowerLoop {
       followerId: this.#id,
       after: store.position,
       checksum: lastChecksum(store),
-      epochs: epochsOf(store),
+      epochs: epochsOf(store.tree),
       lineage,
     }
   }
@@ -231,8 +232,7 @@ export class FollowerLoop {
     try {
       for await (const piece of stream) {
         if (signal.aborted) break
-        this.#apply(store, parser.push(piece))
-        if (store.options.durability === 'disk') await store.pipeline.sync()
+        await this.#apply(store, parser.push(piece))
         acks.note(store.promisedPosition)
         await store.pipeline.pace()
         await store.fairTurn.due()
@@ -243,10 +243,10 @@ export class FollowerLoop {
     throw new VarveError('VARVE_IO', `${this.#connection.url} ended the stream`)
   }
 
-  #apply(store: Store, { frames, head }: Parsed): void {
+  async #apply(store: Store, { frames, head }: Parsed): Promise<void> {
     if (frames.length > 0) {
-      refuseEpochs(currentEpoch(store), frames, this.#connection.url)
-      store.pipeline.appendFrames(frames)
+      refuseEpochs(currentEpoch(store.tree), frames, this.#connection.url)
+      await store.pipeline.appendFrames(frames)
     }
     this.#headPosition = Math.max(head?.position ?? this.#headPosition, store.position)
   }
@@ -288,7 +288,7 @@ export class FollowerLoop {
     this.#settleFirst()
     while (this.#isPaused && !this.#session.signal.aborted) {
       const store = this.#hooks.store()
-      const own = { epoch: currentEpoch(store), lineage: asBuffer(store.lineage).toString('hex') }
+      const own = { epoch: currentEpoch(store.tree), lineage: asBuffer(store.lineage).toString('hex') }
       this.#headPosition = (await this.#connection.status(own, this.#session.signal)).position
       await this.#sleep(PAUSED_POLL_MS)
     }
@@ -330,12 +330,12 @@ class ForeignHistory extends VarveError {
 
 function refuseStatus(store: Store, status: LeaderStatus, url: string): void {
   const { position } = store
-  const epochs = epochsOf(store)
+  const epochs = epochsOf(store.tree)
   if (position > 0 && status.lineage !== asBuffer(store.lineage).toString('hex'))
     throw new ForeignHistory(url)
   const theirs = status.epochs[status.epochs.length - 1]!.epoch
-  if (position > 0 && theirs < currentEpoch(store)) {
-    const message = `${url} is of epoch ${theirs}, this store of epoch ${currentEpoch(store)}`
+  if (position > 0 && theirs < currentEpoch(store.tree)) {
+    const message = `${url} is of epoch ${theirs}, this store of epoch ${currentEpoch(store.tree)}`
     throw new VarveError('VARVE_FENCED', message)
   }
   const fork = divergedAt(epochs, position, status.epochs)

@@ -114,11 +114,12 @@ export class HttpLeader implements LeaderConnection {
     const headers: Record<string, string> = {}
     if (this.#token !== undefined) headers.authorization = `Bearer ${this.#token}`
     if (text !== undefined) headers['content-type'] = 'application/json'
-    const options = { agent: this.#agent, method: text === undefined ? 'GET' : 'POST', headers, signal }
+    const method = text === undefined ? 'GET' : 'POST'
+    const options = { agent: this.#agent, method, headers, signal, timeout: SILENCE_MS }
     return new Promise((resolve, reject) => {
       const request: ClientRequest =
         url.protocol === 'https:' ? requestSecure(url, options) : requestPlain(url, options)
-      request.setTimeout(SILENCE_MS, () => request.destroy(new Error(`nothing came for ${SILENCE_MS} ms`)))
+      request.on('timeout', () => request.destroy(new Error(`nothing came for ${SILENCE_MS} ms`)))
       request.once('error', reject)
       request.once('response', (response) => {
         request.off('error', reject)

@@ -27,6 +27,8 @@ const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 30_000
 
+export type { TlsOptions } from 'node:tls'
+
 export interface HttpServerOptions {
   readonly host: string
   readonly port: number
@@ -77,7 +79,7 @@ function start(server: Server, { host, port }: HttpServerOptions): Promise<void>
     server.once('error', onError)
     server.listen(port, host, () => {
       server.off('error', onError)
-      // What a peer does wrong later ends its connection, not the process.
+      // What a peer does wrong later ends its connection, and nothing else.
       server.on('error', () => {})
       server.on('tlsClientError', (_error, socket) => socket.destroy())
       resolve()

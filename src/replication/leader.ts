@@ -55,7 +55,7 @@ export class Leader {
     const { leader } = store.tree.version
     return {
       lineage: lineageOf(store),
-      epochs: epochsOf(store),
+      epochs: epochsOf(store.tree),
       position: store.promisedPosition,
       oldestPosition: store.oldestPosition,
       wallMs: store.env.clock.wallMs(),
@@ -119,7 +119,7 @@ export class Leader {
 
   /** A peer of the same history that knows a newer epoch proves that another leader took over. */
   async #heed(store: Store, peerEpoch: number, lineage: string | undefined): Promise<void> {
-    const epoch = currentEpoch(store)
+    const epoch = currentEpoch(store.tree)
     if (peerEpoch <= epoch || lineage !== lineageOf(store)) return
     await fence(store, peerEpoch)
     throw new VarveError('VARVE_FENCED', `this store is of epoch ${epoch}, its peer of epoch ${peerEpoch}`)
@@ -129,7 +129,7 @@ export class Leader {
     const { after, lineage, epochs } = request
     const isForeign = lineage !== undefined && lineage !== lineageOf(store)
     if (isForeign && after > 0) throw diverged(1)
-    const position = divergedAt(epochs, after, epochsOf(store))
+    const position = divergedAt(epochs, after, epochsOf(store.tree))
     if (position !== undefined) throw diverged(position)
     if (after > store.position) throw diverged(store.position + 1)
   }
@@ -155,10 +155,11 @@ export class Leader {
           await this.#waitForMore(store, entry, signal)
         } else {
           // A store whose writes have stopped tells it to its followers by going silent, not by an error.
-          const epochs = epochsOf(store)
-          await cursor.step(store.promisedPosition, (position, timestampMs, bytes, at) =>
-            builder.add(position, timestampMs, epochAt(epochs, position), bytes, at),
-          )
+          const epochs = epochsOf(store.tree)
+          await cursor.step(store.promisedPosition, (position, timestampMs, bytes, at) => {
+            builder.add(position, timestampMs, epochAt(epochs, position), bytes, at)
+            return undefined
+          })
           const chunk = builder.take()
           entry.sentPosition = cursor.position
           if (entry.isAnonymous) this.list.advance(entry, cursor.position)
@@ -175,7 +176,7 @@ export class Leader {
   #head(store: Store, seed: number): Buffer {
     const { promisedPosition: position, oldestPosition } = store
     const head = { position, oldestPosition, wallMs: store.env.clock.wallMs() }
-    return encodeHead(head, currentEpoch(store), seed)
+    return encodeHead(head, currentEpoch(store.tree), seed)
   }
 
   /** One chunk; whoever does not take it in time is cut off. */

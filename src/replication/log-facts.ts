@@ -26,6 +26,7 @@ export async function checksumsAfter(store: Store, after: Position, count: numbe
       store.throwIfClosed()
       await cursor.step(limit, (_position, _timestampMs, bytes, at) => {
         checksums.push(crc32(bytes, at, at + batchSizeBytes(bytes, at)))
+        return undefined
       })
       await store.fairTurn.due()
     }
@@ -41,9 +42,14 @@ export async function timeAfter(store: Store, position: Position): Promise<numbe
   const cursor = new LogCursor(store, position)
   let found: number | undefined
   try {
-    await cursor.step(position + 1, (_position, timestampMs) => {
-      found = timestampMs
-    })
+    while (found === undefined) {
+      store.throwIfClosed()
+      await cursor.step(position + 1, (_position, timestampMs) => {
+        found = timestampMs
+        return undefined
+      })
+      await store.fairTurn.due()
+    }
     return found
   } finally {
     cursor.close()

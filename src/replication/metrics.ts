@@ -29,7 +29,7 @@ export async function formatMetrics(store: Store, entries: readonly FollowerEntr
   text.gauge('varve_log_durable_position', 'Last position known to be on disk.', store.durablePosition)
   text.gauge('varve_log_oldest_position', 'Oldest position still in the log.', store.oldestPosition)
   text.gauge('varve_log_bytes', 'Bytes of log files.', store.archive.bytes + store.activeLogBytes)
-  text.gauge('varve_epoch', 'Generation of leadership.', currentEpoch(store))
+  text.gauge('varve_epoch', 'Generation of leadership.', currentEpoch(store.tree))
   text.gauge('varve_writable', '1 while writes are taken.', isWritable(store) ? 1 : 0)
   text.head('varve_follower_connected', 'gauge', '1 while it is connected.')
   for (const { id, isConnected } of entries) text.sample('varve_follower_connected', id, isConnected ? 1 : 0)

@@ -9,11 +9,11 @@ import {
   opValueLength,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import type { Tree } from '../tree/tree.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
 import { type Bytes, cloneBytes, equalRange } from '../util/bytes.js'
 import type { CursorState } from './batch-encoder.js'
-import type { Store } from './store.js'
 
 /** One generation of leadership: it began with the batch at `firstPosition`, which says so. */
 export interface Epoch {
@@ -33,33 +33,33 @@ const EPOCHS_MAX = 100_000
 const parsed = new WeakMap<Bytes, readonly Epoch[]>()
 
 /** Every epoch of the store's log, oldest first; never empty. */
-export function epochsOf(store: Store): readonly Epoch[] {
-  const bytes = stateOf(store)
+export function epochsOf(tree: Tree): readonly Epoch[] {
+  const bytes = stateOf(tree)
   if (!bytes || bytes.length === 0) return FIRST_EPOCHS
   const known = parsed.get(bytes)
   if (known) return known
-  const epochs = decodeEpochs(bytes, store.directory)
+  const epochs = decodeEpochs(bytes, tree.directory)
   parsed.set(bytes, epochs)
   return epochs
 }
 
-export function currentEpoch(store: Store): number {
-  const epochs = epochsOf(store)
+export function currentEpoch(tree: Tree): number {
+  const epochs = epochsOf(tree)
   return epochs[epochs.length - 1]!.epoch
 }
 
 /** The state that begins `epoch` at the next position. */
-export function beginningOf(store: Store, epoch: number, firstPosition: Position): CursorState {
-  const state = encodeEpochs([...epochsOf(store), { epoch, firstPosition }])
+export function beginningOf(tree: Tree, epoch: number, firstPosition: Position): CursorState {
+  const state = encodeEpochs([...epochsOf(tree), { epoch, firstPosition }])
   return { name: Buffer.from(EPOCHS_CURSOR), state }
 }
 
-function stateOf(store: Store): Bytes | undefined {
-  for (const { cursors } of store.tree.view.memtables) {
+function stateOf(tree: Tree): Bytes | undefined {
+  for (const { cursors } of tree.view.memtables) {
     const state = cursors.get(EPOCHS_CURSOR)
     if (state) return state
   }
-  return store.tree.version.cursors.get(EPOCHS_CURSOR)
+  return tree.version.cursors.get(EPOCHS_CURSOR)
 }
 
 function encodeEpochs(epochs: readonly Epoch[]): Buffer {

@@ -5,25 +5,12 @@ import { PreparedBatch } from './batch-encoder.js'
 import { beginningOf, currentEpoch } from './epochs.js'
 import type { Store } from './store.js'
 import type { TypedStore } from './typed-store.js'
-
-/** Makes writes fail where this store follows another one, or a newer leader is known to have taken over. */
-export function refuseForeignWrites(store: Store): void {
-  const { leader, fencedEpoch } = store.tree.version
-  if (leader !== '') {
-    const message = `this store follows ${leader}: write there, or promote() this one`
-    store.pipeline.refuseWrites(() => new VarveError('VARVE_NOT_LEADER', message, { leader }))
-  } else if (fencedEpoch > currentEpoch(store)) {
-    const message = `a leader of epoch ${fencedEpoch} has taken over; this store is of epoch ${currentEpoch(store)}`
-    store.pipeline.refuseWrites(() => new VarveError('VARVE_FENCED', message))
-  } else {
-    store.pipeline.refuseWrites(undefined)
-  }
-}
+import { refuseForeignWrites } from './write-refusal.js'
 
 /** Writes down, durably, that this store takes its log from `leader`, and refuses its own writes from now on. */
 export async function follow(store: Store, leader: string): Promise<void> {
   if (store.tree.version.leader !== leader) await store.tree.versions.commit({ leader })
-  refuseForeignWrites(store)
+  refuseForeignWrites(store.tree, store.pipeline)
 }
 
 /** Writes down whose history this store is part of, before the first position of it comes. */
@@ -33,8 +20,8 @@ export async function adoptLineage(store: Store, lineage: Buffer): Promise<void>
 
 /** A leader of `epoch`, above the store's own, exists: writes are refused at once, and after every later opening. */
 export async function fence(store: Store, epoch: number): Promise<void> {
-  if (epoch <= currentEpoch(store) || epoch <= store.tree.version.fencedEpoch) return
-  const message = `a leader of epoch ${epoch} has taken over; this store is of epoch ${currentEpoch(store)}`
+  if (epoch <= currentEpoch(store.tree) || epoch <= store.tree.version.fencedEpoch) return
+  const message = `a leader of epoch ${epoch} has taken over; this store is of epoch ${currentEpoch(store.tree)}`
   const { leader } = store.tree.version
   if (leader === '') store.pipeline.refuseWrites(() => new VarveError('VARVE_FENCED', message))
   await store.tree.versions.commit({ fencedEpoch: epoch })
@@ -49,8 +36,8 @@ export async function takeOver<K, V>(typed: TypedStore<K, V>): Promise<number> {
   const { store } = typed
   const { pipeline } = store
   pipeline.commitNow()
-  const epoch = Math.max(currentEpoch(store), store.tree.version.fencedEpoch) + 1
-  const beginning = beginningOf(store, epoch, store.position + 1)
+  const epoch = Math.max(currentEpoch(store.tree), store.tree.version.fencedEpoch) + 1
+  const beginning = beginningOf(store.tree, epoch, store.position + 1)
   const batch = new PreparedBatch<K, V>([], typed.keys, typed.values)
   let written: Promise<Position>
   try {
@@ -58,11 +45,11 @@ export async function takeOver<K, V>(typed: TypedStore<K, V>): Promise<number> {
     pipeline.refuseWrites(undefined)
     written = batch.write(pipeline, 'disk', beginning)
   } finally {
-    refuseForeignWrites(store)
+    refuseForeignWrites(store.tree, store.pipeline)
   }
   await written
   await store.tree.versions.commit({ leader: '' })
-  refuseForeignWrites(store)
+  refuseForeignWrites(store.tree, store.pipeline)
   return epoch
 }
 

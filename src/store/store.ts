@@ -22,8 +22,8 @@ import { heldCursors } from './held-cursors.js'
 import { LogArchive } from './log-archive.js'
 import type { StoreOptions } from './options.js'
 import { replayLogs } from './replay.js'
-import { refuseForeignWrites } from './role.js'
 import { StallClock } from './stall-clock.js'
+import { refuseForeignWrites } from './write-refusal.js'
 
 /** More log than this is flushed by `close`, so that the next open has little to replay. */
 const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
@@ -289,7 +289,7 @@ export class Store {
     this.#log.start(number, memory, position)
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
-    refuseForeignWrites(this)
+    refuseForeignWrites(this.tree, this.#pipeline)
     this.#rollLater(this.options.log.maxAgeMs)
     this.#removeObsolete(listing, number, position)
     this.scheduler.wake()
