@@ -157,8 +157,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** The value, or undefined. Answers without a detour while the bytes are in memory or the disk is quick. */
   get(key: K, options?: ReadOptions): Promise<V | undefined> {
     const decode = this.#typed.reader.decodeValue
-    const waits = options?.atLeast !== undefined || this.#replacing !== undefined
-    if (waits) return this.#after(options, () => this.#get(key, options, decode))
+    if (this.#waits(options)) return this.#after(options, () => this.#get(key, options, decode))
     return this.#typed.reader.get(key, options?.snapshot, decode)
   }
 
@@ -170,13 +169,13 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** The values of many keys as they are at one position. */
   async getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]> {
-    await this.#reach(options)
+    if (this.#waits(options)) await this.#reach(options)
     return this.#typed.reader.getMany(keys, options?.snapshot)
   }
 
   /** The value with the position that wrote it: what `ifPosition` and `check` compare. */
   async getEntry(key: K, options?: ReadOptions): Promise<{ value: V; position: Position } | undefined> {
-    await this.#reach(options)
+    if (this.#waits(options)) await this.#reach(options)
     const decode = (lookup: Lookup) => ({
       value: this.#typed.reader.decodeValue(lookup),
       position: lookup.position,
@@ -185,7 +184,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   async has(key: K, options?: ReadOptions): Promise<boolean> {
-    await this.#reach(options)
+    if (this.#waits(options)) await this.#reach(options)
     return (await this.#get(key, options, () => true)) ?? false
   }
 
@@ -374,6 +373,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   async #after<R>(options: ReadOptions | undefined, read: () => Promise<R>): Promise<R> {
     await this.#reach(options)
     return read()
+  }
+
+  #waits(options: ReadOptions | undefined): boolean {
+    return options?.atLeast !== undefined || this.#replacing !== undefined
   }
 
   /** Waits for `atLeast`, and past a moment in which one store takes the place of another. */
