@@ -164,8 +164,9 @@ describe('house rules', () => {
     const undocumented = sources
       .filter(
         ({ path }) =>
-          ['database.ts', 'replication.ts', 'errors.ts', 'store/contract.ts', 'key/encoding.ts'].includes(path) ||
-          path.startsWith('testing/'),
+          ['database.ts', 'replication.ts', 'errors.ts', 'store/contract.ts', 'key/encoding.ts'].includes(
+            path,
+          ) || path.startsWith('testing/'),
       )
       .flatMap(({ path, text }) => {
         const exports = [

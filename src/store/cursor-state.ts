@@ -4,6 +4,8 @@
  *   name            -> 1:u8 | position:u48 | seen:u48                                                  a place
  *   name 0 position -> 2:u8 | position:u48 | timestampMs:u48 | parkedMs:u48 | attempts:u32 | error     a parked change
  *
+ *   0 epochs        -> the history of epochs (`epochs.ts`)
+ *
  * Names are UTF-8 without a zero, the position after the zero is in decimal digits. `seen` is at or after `position`:
  * between them lies nothing that the consumer has not dealt with.
  */

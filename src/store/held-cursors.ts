@@ -41,7 +41,8 @@ export function heldCursors(tree: Tree, durablePosition: Position): HeldCursor[]
 
 /** The log is needed after this position; undefined where it is not needed at all. */
 function neededAfter(key: string, state: Bytes): Position | undefined {
-  if (state.length === 0) return undefined
+  // A name that starts with a zero is the engine's own.
+  if (state.length === 0 || key.startsWith('\0')) return undefined
   const { parked } = parseCursorKey(key)
   return parked === undefined ? decodePlace(state)?.seen : parked - 1
 }
