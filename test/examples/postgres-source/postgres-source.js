@@ -128,11 +128,11 @@ class PostgresSource {
   async stream() {
     const { connection, slot, publication, signal } = this.#options
     const stream = new ReplicationStream(connection, { slot, publication, flush: () => this.#flush() })
-    const close = () => void stream.close()
+    const stop = () => stream.stop()
     const watching = new AbortController()
     try {
       await stream.start()
-      signal?.addEventListener('abort', close)
+      signal?.addEventListener('abort', stop)
       if (signal?.aborted) return
       this.#transaction = undefined
       this.#emit({ type: 'streaming', lsn: formatLsn(this.#savedLsn) })
@@ -140,7 +140,7 @@ class PostgresSource {
       for await (const message of stream) await this.#apply(message)
     } finally {
       watching.abort()
-      signal?.removeEventListener('abort', close)
+      signal?.removeEventListener('abort', stop)
       await stream.close()
     }
   }

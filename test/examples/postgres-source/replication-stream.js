@@ -30,7 +30,7 @@ export class ReplicationStream {
   #flushedLsn = 0n
   /** @type {() => Promise<bigint>} */ #flush
   /** @type {Error | undefined} */ #failure
-  #isClosed = false
+  #isStopped = false
   /** @type {() => void} */ #wake = () => {}
   /** @type {NodeJS.Timeout | undefined} */ #timer
   #plugin
@@ -63,7 +63,7 @@ export class ReplicationStream {
     this.#timer = setInterval(() => void this.#report(), STATUS_EVERY_MS)
   }
 
-  /** @returns {AsyncGenerator<StreamMessage, void>} ends after `close`; throws what ended the connection. */
+  /** @returns {AsyncGenerator<StreamMessage, void>} ends after `stop`; throws what ended the connection. */
   async *[Symbol.asyncIterator]() {
     for (;;) {
       const ready = this.#waiting
@@ -71,10 +71,10 @@ export class ReplicationStream {
       this.#waitingBytes = 0
       this.#client.connection.stream.resume()
       for (const message of ready) {
-        if (this.#isClosed) return
+        if (this.#isStopped) return
         yield message
       }
-      if (this.#isClosed) return
+      if (this.#isStopped) return
       if (this.#failure) throw this.#failure
       if (this.#waiting.length === 0) {
         await new Promise((resolve) => {
@@ -84,13 +84,17 @@ export class ReplicationStream {
     }
   }
 
+  /** Ends the iteration before the next message. */
+  stop() {
+    this.#isStopped = true
+    this.#wake()
+  }
+
   /** Acknowledges what is durable and ends the connection. */
   async close() {
-    if (this.#isClosed) return
+    this.stop()
     clearInterval(this.#timer)
     if (!this.#failure) await this.#report()
-    this.#isClosed = true
-    this.#wake()
     await this.#client.end().catch(() => {})
   }
 
@@ -126,7 +130,7 @@ export class ReplicationStream {
 
   /** Written, flushed and applied are one: what is not on disk here is not acknowledged at all. */
   #sendStatus() {
-    if (this.#isClosed || this.#failure) return
+    if (this.#failure) return
     const status = Buffer.alloc(34)
     status[0] = STATUS
     for (const offset of [1, 9, 17]) status.writeBigUInt64BE(this.#flushedLsn, offset)
