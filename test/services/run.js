@@ -50,8 +50,8 @@ function endServers(directory) {
 }
 
 async function runTests(env, directory) {
-  const args = ['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)]
-  const tests = spawn(process.execPath, args, { env, stdio: 'inherit' })
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'vitest.services.config.ts']
+  const tests = spawn(process.execPath, [...args, ...process.argv.slice(2)], { env, stdio: 'inherit' })
   const end = () => tests.kill('SIGKILL')
   const guard = setTimeout(() => {
     console.error(`services: the tests took more than ${TESTS_MS_MAX / 1000} s`)
