@@ -15,7 +15,7 @@ export async function createTraffic(client: pg.Client): Promise<void> {
     create table pairs (a int, b text, v int[], primary key (b, a));
     create publication traffic for table accounts, notes, pairs;
     insert into accounts select i, ${START_BALANCE} from generate_series(1, ${ACCOUNTS}) i;
-    insert into notes select i, 'note ' || i, repeat(md5(i::text), 1 + i % 200) from generate_series(1, 3000) i`)
+    insert into notes select i, 'note ' || i, repeat(md5(i::text), 1 + i % 200) from generate_series(1, 1500) i`)
 }
 
 /** One session that makes random transactions: of several statements, half of them rolled back to a savepoint or whole. */
@@ -83,7 +83,7 @@ export class TrafficSession {
     const random = this.#random
     const roll = random.below(100)
     const someNote = '(select id from notes offset $1 limit 1)'
-    const offset = [random.below(3000)]
+    const offset = [random.below(1500)]
     if (roll < 30) await this.#transfer(client)
     else if (roll < 45) await this.#insertNote(client)
     // The body stays as it is: it is not sent again where it lies out of line.

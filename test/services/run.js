@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const INSTALL_MS_MAX = 120_000
-const TESTS_MS_MAX = 270_000
+const TESTS_MS_MAX = 330_000
 const POSTGRES_ROOT = '/usr/lib/postgresql'
 
 function findPostgres() {
