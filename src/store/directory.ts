@@ -35,6 +35,7 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
   const listing = listDirectory(env, directory)
   if (listing.hasCurrent && options.errorIfExists) throw invalid(`a store at ${path} exists already`)
   if (!listing.hasCurrent) {
+    refuseWithoutCurrent(directory, listing)
     if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
     refuseForeign(env, directory, listing)
   }
@@ -64,10 +65,14 @@ function syncParents(env: Env, path: string, topmost: string): void {
   }
 }
 
-/** A directory that holds something else is not turned into a store; logs without CURRENT are a damaged one. */
-function refuseForeign(env: Env, directory: string, listing: DirectoryListing): void {
+/** Logs or segments without CURRENT are a damaged store, not none. */
+function refuseWithoutCurrent(directory: string, listing: DirectoryListing): void {
   const data = listing.files.find(({ kind }) => kind === 'log' || kind === 'segment')
   if (data) throw corruption(joinPath(directory, CURRENT_NAME), 0, `the file is missing beside ${data.name}`)
+}
+
+/** A directory that holds something else is not turned into a store. */
+function refuseForeign(env: Env, directory: string, listing: DirectoryListing): void {
   const ours = new Set(listing.files.map(({ name }) => name))
   const foreign = env.fs.list(directory).find((name) => !ours.has(name) && !isHarmless(name))
   if (!foreign) return

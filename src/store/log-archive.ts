@@ -2,11 +2,19 @@ import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
 import { readFully } from '../env/write-fully.js'
+import type { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
+import {
+  FRAME_HEADER_BYTES,
+  LOG_HEADER_BYTES,
+  type LogHeader,
+  readFrameHeader,
+  readLogHeader,
+} from '../log/log-format.js'
 import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
 import type { LogRetentionOptions } from './contract.js'
 import type { HeldCursor } from './held-cursors.js'
+import { readRetainedHeader } from './retained-log.js'
 
 /** A reader's hold on the log: what comes after its position stays, up to the cap on what pins may hold. */
 export interface LogPin {
@@ -19,6 +27,7 @@ export interface LogPin {
 export interface ArchiveSetup {
   readonly env: Env
   readonly directory: string
+  readonly storeId: Uint8Array
   readonly limits: Required<LogRetentionOptions>
   readonly remover: FileRemover
   /** Whose changes are kept though no reader is open. */
@@ -37,6 +46,7 @@ export class LogArchive {
   #flushedPosition: Position = 0
   #files: LogFileInfo[] = []
   #isKeepingFiles = false
+  #damage: VarveError | undefined
   #cancelTimer: (() => void) | undefined
 
   constructor(setup: ArchiveSetup) {
@@ -45,21 +55,32 @@ export class LogArchive {
 
   /**
    * Takes stock of retained files: `numbers` ascending, `lastPosition` where the newest of them ends. Files that
-   * do not line up with the next one are not part of the log any more and are removed.
+   * do not line up with the next one are not part of the log any more and are removed. A damaged one stays, with
+   * all before it: the log begins after it.
    */
   load(numbers: readonly number[], lastPosition: Position): void {
     let end = lastPosition
     let endMs: number | undefined
+    let previousNumber = 0
     for (const number of [...numbers].reverse()) {
-      const found = this.#inspect(number, end, endMs)
+      const header = this.#readHeader(number)
+      if (this.#damage) return
+      const isNext = header && (previousNumber === 0 || previousNumber === number)
+      const found = isNext ? this.#inspect(number, end, endMs) : undefined
       if (found && found.info.basePosition <= end) {
         this.#files.unshift(found.info)
         end = found.info.basePosition
         endMs = found.createdMs
+        previousNumber = header?.previousNumber ?? 0
       } else {
         this.#remove(number)
       }
     }
+  }
+
+  /** Why the log does not reach back as far as its files do. */
+  get damage(): VarveError | undefined {
+    return this.#damage
   }
 
   get bytes(): number {
@@ -154,6 +175,16 @@ export class LogArchive {
       this.#cancelTimer = undefined
       this.trim(this.#flushedPosition)
     })
+  }
+
+  #readHeader(number: number): LogHeader | undefined {
+    const { env, directory, storeId } = this.#setup
+    try {
+      return readRetainedHeader(env, directory, number, storeId)
+    } catch (error) {
+      this.#damage = error as VarveError
+      return undefined
+    }
   }
 
   /** @param endMs when the next file was started, if that is known. */

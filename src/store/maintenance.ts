@@ -23,6 +23,7 @@ export async function verifyStore(
   store: Store,
   onProgress: ((doneBytes: number, totalBytes: number) => void) | undefined,
 ): Promise<VerifyReport> {
+  if (store.archive.damage) throw store.archive.damage
   const view = store.tree.view.acquire()
   try {
     const segments = [...view.version.segments()]

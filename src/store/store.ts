@@ -82,6 +82,7 @@ export class Store {
     this.archive = new LogArchive({
       env: this.env,
       directory: this.directory,
+      storeId: parts.storeId,
       limits: this.options.log,
       remover: parts.remover,
       cursors: () => heldCursors(this.tree, this.durablePosition),
@@ -104,7 +105,7 @@ export class Store {
   static async open(path: string, options: StoreOptions): Promise<Store> {
     const { env, readOnly } = options
     const directory = prepareDirectory(env, path, options)
-    const lock = readOnly ? undefined : env.fs.lock(joinPath(directory, LOCK_NAME))
+    const lock = readOnly ? undefined : takeLock(env, joinPath(directory, LOCK_NAME))
     try {
       return await Store.#openLocked(directory, options, lock)
     } catch (error) {
@@ -409,6 +410,14 @@ export class Store {
 
   #throwIfFailed(): void {
     if (this.failure) throw this.failure
+  }
+}
+
+function takeLock(env: Env, path: string): FileLock {
+  try {
+    return env.fs.lock(path)
+  } catch (error) {
+    throw ioError(error, 'locking', path)
   }
 }
 
