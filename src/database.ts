@@ -1,4 +1,5 @@
 import { VarveError } from './errors.js'
+import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
 import { ChangeFeed } from './feed/change-feed.js'
 import type { Consumer } from './feed/consumer.js'
@@ -9,6 +10,7 @@ import type { Position } from './key/position.js'
 import { codecOf } from './store/codec.js'
 import type {
   BatchOp,
+  BootstrapOptions,
   ChangesOptions,
   Check,
   OpenOptions,
@@ -276,6 +278,21 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal)
     tx.begin()
     return tx
+  }
+
+  /**
+   * A consistent snapshot and then the log after it: no gap, no duplicate. Each event's `resume` goes on after it,
+   * also in the middle of the snapshot and in another process; entries that were not read yet then come as they are
+   * by then. `snapshot.ended` tells when what was given is the store at one position. Keeps the log and old
+   * versions from its snapshot on while it is open. `for await` closes it; else call `return`.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT` for a token of another store or none, `VARVE_POSITION_LOST` where
+   * the log no longer reaches back to it: start anew, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
+   */
+  bootstrap(options: BootstrapOptions = {}): AsyncIterableIterator<BootstrapEvent<K, V>> {
+    const { store, keys, values } = this.#typed
+    store.throwIfClosed()
+    const { resume, live = false, signal } = options
+    return new Bootstrap({ store, keys, values, resume, isLive: live, signal })
   }
 
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */

@@ -1,5 +1,6 @@
 export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
+export type { BootstrapEvent } from './feed/bootstrap.js'
 export type { Change, ClearOp } from './feed/change.js'
 export type { Consumer, ReadingOptions, RunOptions } from './feed/consumer.js'
 export type { ConsumerHandler } from './feed/consumer-run.js'
@@ -11,6 +12,7 @@ export type { Encoding } from './key/encoding.js'
 export type { Position } from './key/position.js'
 export type {
   BatchOp,
+  BootstrapOptions,
   ChangesOptions,
   Check,
   ConsumerStats,

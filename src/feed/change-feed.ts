@@ -17,8 +17,12 @@ export interface FeedSetup<K, V> {
   readonly after: Position
   /** Waits for new changes at the end instead of ending. */
   readonly isLive: boolean
+  /** The feed ends with it. */
+  readonly upTo?: Position
   /** Only operations that touch it, and only changes that hold any. */
   readonly range: KeyRange | undefined
+  /** Whether clears are shown only as far as `range` goes. */
+  readonly isClipping?: boolean
   readonly signal: AbortSignal | undefined
 }
 
@@ -42,7 +46,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
   constructor(setup: FeedSetup<K, V>) {
     this.#setup = setup
     this.#cursor = new LogCursor(setup.store, setup.after)
-    this.#decoder = new ChangeDecoder(setup.keys, setup.values, setup.range)
+    this.#decoder = new ChangeDecoder(setup.keys, setup.values, setup.range, setup.isClipping)
     this.#pin = setup.store.archive.pin(setup.after)
     setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
@@ -95,17 +99,18 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
 
   /** Decodes some changes; false at the end of a feed that is not live. */
   async #fill(): Promise<boolean> {
-    const { store, isLive } = this.#setup
+    const { store, isLive, upTo = Number.POSITIVE_INFINITY } = this.#setup
     store.throwIfClosed()
     this.#ready = []
     this.#next = 0
     this.#pin.advance(this.#cursor.position)
+    if (this.#cursor.position >= upTo) return false
     if (this.#cursor.position >= store.promisedPosition) {
       if (!isLive) return false
       await this.#waitForMore()
       return true
     }
-    await this.#cursor.step(store.promisedPosition, this.#visit)
+    await this.#cursor.step(Math.min(store.promisedPosition, upTo), this.#visit)
     await store.fairTurn.due()
     return true
   }

@@ -44,11 +44,16 @@ export class ChangeDecoder<K, V> {
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
   readonly #range: KeyRange | undefined
+  readonly #isClipping: boolean
   /** What is decoded as a view must not be a view of memory that the log uses again. */
   readonly #needsOwnBytes: boolean
 
-  /** With a range only the operations that touch it, and only changes that hold any. */
-  constructor(keys: Codec<K>, values: Codec<V>, range: KeyRange | undefined) {
+  /**
+   * With a range only the operations that touch it, and only changes that hold any.
+   * @param isClipping whether a clear is shown only as far as the range goes.
+   */
+  constructor(keys: Codec<K>, values: Codec<V>, range: KeyRange | undefined, isClipping = false) {
+    this.#isClipping = isClipping
     this.#keys = keys
     this.#values = values
     this.#range = range
@@ -65,7 +70,7 @@ export class ChangeDecoder<K, V> {
     const ops: (BatchOp<K, V> | ClearOp<K>)[] = []
     let at = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < count; i++) {
-      if (this.#isShown(bytes, at)) ops.push(decodeOp(bytes, at, this.#keys, this.#values))
+      if (this.#isShown(bytes, at)) ops.push(this.#decodeOp(bytes, at))
       at += opSizeBytes(bytes, at)
     }
     return this.#range !== undefined && ops.length === 0 ? undefined : { position, timestamp, ops }
@@ -91,11 +96,25 @@ export class ChangeDecoder<K, V> {
         const message = `position ${position}: an operation longer than its batch`
         throw new VarveError('VARVE_CORRUPTION', message, { position })
       }
-      if (this.#isShown(bytes, at)) ops.push(decodeOp(bytes, at, this.#keys, this.#values))
+      if (this.#isShown(bytes, at)) ops.push(this.#decodeOp(bytes, at))
       at += opSizeBytes(bytes, at)
       if (i % OPS_PER_STEP === 0) await turn.due()
     }
     return this.#range !== undefined && ops.length === 0 ? undefined : { position, timestamp, ops }
+  }
+
+  #decodeOp(bytes: Buffer, at: number): BatchOp<K, V> | ClearOp<K> {
+    const kind = bytes[at]
+    const keyStart = at + OP_HEADER_BYTES
+    const keyEnd = keyStart + opKeyLength(bytes, at)
+    if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) {
+      const range = { start: bytes.subarray(keyStart, keyEnd), end: clearEnd(bytes, at) }
+      return clearOp(this.#isClipping ? intersection(range, this.#range!) : range, this.#keys)
+    }
+    const key = this.#keys.decode(bytes, keyStart, keyEnd)
+    if (kind !== KIND_PUT) return { type: 'del', key }
+    const value = this.#values.decode(bytes, keyEnd, keyEnd + opValueLength(bytes, at))
+    return { type: 'put', key, value }
   }
 
   /** What consumers write down of themselves is not data. */
@@ -116,23 +135,17 @@ function touches(range: KeyRange, bytes: Buffer, at: number): boolean {
   return rangesOverlap(range, { start: key, end: clearEnd(bytes, at) })
 }
 
-function decodeOp<K, V>(
-  bytes: Buffer,
-  at: number,
-  keys: Codec<K>,
-  values: Codec<V>,
-): BatchOp<K, V> | ClearOp<K> {
-  const kind = bytes[at]
-  const keyStart = at + OP_HEADER_BYTES
-  const keyEnd = keyStart + opKeyLength(bytes, at)
-  if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) {
-    const start = cloneBytes(bytes, keyStart, keyEnd)
-    const end = clearEnd(bytes, at)
-    return { type: 'clear', range: rangeOf(start, end, keys), start, end: end && cloneBytes(end) }
-  }
-  const key = keys.decode(bytes, keyStart, keyEnd)
-  if (kind !== KIND_PUT) return { type: 'del', key }
-  return { type: 'put', key, value: values.decode(bytes, keyEnd, keyEnd + opValueLength(bytes, at)) }
+/** A clear of the range as readers are shown it; copies its bounds. */
+export function clearOp<K>(range: KeyRange, keys: Codec<K>): ClearOp<K> {
+  const start = cloneBytes(range.start)
+  const end = range.end && cloneBytes(range.end)
+  return { type: 'clear', range: rangeOf(start, end, keys), start, end }
+}
+
+function intersection(a: KeyRange, b: KeyRange): KeyRange {
+  const start = compareBytes(a.start, b.start) > 0 ? a.start : b.start
+  if (!a.end || !b.end) return { start, end: a.end ?? b.end }
+  return { start, end: compareBytes(a.end, b.end) < 0 ? a.end : b.end }
 }
 
 function clearEnd(bytes: Buffer, at: number): Buffer | undefined {

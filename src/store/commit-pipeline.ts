@@ -108,7 +108,7 @@ export class CommitPipeline {
   get promisedPosition(): Position {
     if (this.#failure) return this.#promisedAtFailure
     const oldestWaiting = this.#syncingFrom ?? this.#syncWaiters[0]?.position
-    return oldestWaiting === undefined ? this.#position : oldestWaiting - 1
+    return oldestWaiting === undefined ? this.#position : Math.max(oldestWaiting - 1, this.#durablePosition)
   }
 
   get failure(): VarveError | undefined {

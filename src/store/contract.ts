@@ -128,6 +128,16 @@ export interface ChangesOptions<K> {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Where `bootstrap` starts, and how long it goes on. */
+export interface BootstrapOptions {
+  /** The `resume` of the last event that was dealt with; left out: from the start. */
+  readonly resume?: string | undefined
+  /** At the end of the log, wait for what is written next; left out, it ends there. */
+  readonly live?: boolean | undefined
+  /** Ends it with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** What `verify` has read and found sound. */
 export interface VerifyReport {
   readonly segments: number

@@ -33,7 +33,7 @@ export class RangeCursor {
   readonly #tombstones: readonly RangeTombstones[]
   readonly #range: KeyRange
   readonly #isReverse: boolean
-  readonly #position: Position
+  readonly #atMost: Position
   #left: number
   /** Whether the sources stand where the next `advance` goes on. */
   #isPlaced = false
@@ -48,6 +48,8 @@ export class RangeCursor {
   keyEnd = 0
   valueStart = 0
   valueEnd = 0
+  /** Of the write that the entry is from. */
+  position: Position = 0
 
   /** Takes over one use of `view`. */
   constructor(view: TreeView, context: ReadContext, options: CursorOptions) {
@@ -56,7 +58,7 @@ export class RangeCursor {
     this.#tombstones = view.tombstones()
     this.#range = options.range
     this.#isReverse = options.isReverse
-    this.#position = options.position
+    this.#atMost = options.position
     this.#left = options.limit
     this.#dead = new DeadStretch(view, options.position)
   }
@@ -109,13 +111,20 @@ export class RangeCursor {
         this.#dead.endForward(end)
         return false
       }
-      if (entry.position > this.#position) {
+      if (entry.position > this.#atMost) {
         merged.next()
         continue
       }
       const tombstone = this.#hider(entry.bytes, entry.keyStart, entry.keyEnd, entry.position)
       if (!tombstone && entry.kind === KIND_PUT) {
-        this.#give(entry.bytes, entry.keyStart, entry.keyEnd, entry.valueStart, entry.valueEnd)
+        this.#give(
+          entry.bytes,
+          entry.keyStart,
+          entry.keyEnd,
+          entry.valueStart,
+          entry.valueEnd,
+          entry.position,
+        )
         this.#source = entry
         if (this.#dead.isWorthIt) this.#dead.endForward(this.bytes.subarray(this.keyStart, this.keyEnd))
         else this.#dead.forget()
@@ -172,7 +181,7 @@ export class RangeCursor {
         !equalRange(entry.bytes, entry.keyStart, keyBytes, keyStart, length)
       )
         break
-      if (entry.position <= this.#position) {
+      if (entry.position <= this.#atMost) {
         const { bytes, valueStart, valueEnd } = entry
         hasValue = entry.kind === KIND_PUT
         position = entry.position
@@ -184,11 +193,19 @@ export class RangeCursor {
       this.#noteKey(keyBytes, keyStart, keyEnd)
       return false
     }
-    this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd)
+    this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd, position)
     return true
   }
 
-  #give(bytes: Bytes, keyStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
+  #give(
+    bytes: Bytes,
+    keyStart: number,
+    keyEnd: number,
+    valueStart: number,
+    valueEnd: number,
+    position: Position,
+  ): void {
+    this.position = position
     this.bytes = bytes
     this.keyStart = keyStart
     this.keyEnd = keyEnd
@@ -213,7 +230,7 @@ export class RangeCursor {
     const from = this.#resumeKey()
     let target = from ? (from.isInclusive ? from.key : successor(from.key)) : start
     if (compareBytes(target, start) < 0) target = start
-    const gap = this.#view.gaps.at(target, this.#position, this.#view.memtables)
+    const gap = this.#view.gaps.at(target, this.#atMost, this.#view.memtables)
     this.#dead.begin(gap ? gap.from : target)
     if (gap && !gap.to) return false
     this.#merged.seekGE(gap?.to ?? target)
@@ -225,7 +242,7 @@ export class RangeCursor {
     const from = this.#resumeKey()
     let target = from ? (from.isInclusive ? successor(from.key) : from.key) : end
     if (end && target && compareBytes(target, end) > 0) target = end
-    const gap = this.#view.gaps.before(target, this.#position, this.#view.memtables)
+    const gap = this.#view.gaps.before(target, this.#atMost, this.#view.memtables)
     this.#dead.begin(gap ? gap.to : target)
     if (gap) target = gap.from
     if (target) this.#merged.seekLT(target)
@@ -253,7 +270,7 @@ export class RangeCursor {
 
   #hider(bytes: Bytes, keyStart: number, keyEnd: number, position: Position): RangeTombstone | undefined {
     for (const set of this.#tombstones) {
-      const tombstone = set.find(bytes, keyStart, keyEnd, this.#position)
+      const tombstone = set.find(bytes, keyStart, keyEnd, this.#atMost)
       if (tombstone && tombstone.position > position) return tombstone
     }
     return undefined
