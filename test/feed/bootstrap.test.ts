@@ -180,6 +180,23 @@ describe('bootstrap', () => {
     expect(sink.endedAt).toBe(1003)
   })
 
+  it('lets a clear that came between two runs reach only the keys that were read before it', async () => {
+    const { db } = await openKept()
+    await fill(db, 1000)
+    const sink = new Sink()
+    await take(db, sink, 1)
+    await db.clear()
+    await db.put(pad(3), 'again')
+    await db.put(pad(900), 'again')
+    const clears: object[] = []
+    for await (const event of db.bootstrap({ resume: sink.resume })) {
+      sink.take(event)
+      if (event.type === 'change') clears.push(...event.change.ops.filter(({ type }) => type === 'clear'))
+    }
+    expect(sink.values()).toEqual({ [pad(3)]: 'again', [pad(900)]: 'again' })
+    expect(clears).toMatchObject([{ range: { lte: pad(255) } }])
+  })
+
   it('holds the log from its snapshot on, and nothing once it is done', async () => {
     const { db } = await openKept(TINY)
     await fill(db, 400)
