@@ -2,6 +2,7 @@ import { VarveError } from './errors.js'
 import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
 import { ChangeFeed } from './feed/change-feed.js'
+import { CompactedFeed } from './feed/compacted-feed.js'
 import type { Consumer } from './feed/consumer.js'
 import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
 import { type TransactionOptions, transact } from './feed/transact.js'
@@ -224,16 +225,12 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   changes(options: ChangesOptions<K> = {}): AsyncIterableIterator<Change<K, V>> {
     const store = this.#typed.store
     store.throwIfClosed()
-    const { live = false, prefix, signal } = options
-    return new ChangeFeed({
-      store,
-      keys: this.#typed.keys,
-      values: this.#typed.values,
-      after: startOfFeed(store, options.after),
-      isLive: live,
-      range: prefix === undefined ? undefined : this.#typed.ranges.rangeOf({ prefix }),
-      signal,
-    })
+    const { keys, values } = this.#typed
+    const { live: isLive = false, compacted = false, prefix, signal } = options
+    const after = startOfFeed(store, options.after, compacted)
+    const range = prefix === undefined ? undefined : this.#typed.ranges.rangeOf({ prefix })
+    const setup = { store, keys, values, after, isLive, range, signal }
+    return compacted ? new CompactedFeed(setup) : new ChangeFeed(setup)
   }
 
   /**
@@ -427,8 +424,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 }
 
-function startOfFeed(store: Store, after: Position | undefined): Position {
-  const oldest = store.oldestPosition
+function startOfFeed(store: Store, after: Position | undefined, isCompacted: boolean): Position {
+  const oldest = isCompacted ? 1 : store.oldestPosition
   if (after === undefined) return oldest - 1
   if (!Number.isSafeInteger(after) || after < 0) throw invalid('after is a position')
   if (after > store.position) throw invalid(`after is ${after}, but the store is at ${store.position}`)

@@ -48,12 +48,19 @@ export class InputTombstones {
   readonly #set = new RangeTombstones()
   readonly #snapshots: readonly Position[]
   readonly survivors: readonly RangeTombstone[]
+  /** The newest one that does not live on; 0: none. */
+  readonly horizon: Position
 
   constructor(all: readonly RangeTombstone[], snapshots: readonly Position[], older: OlderData) {
     this.#snapshots = snapshots
     for (const tombstone of all) this.#set.add(tombstone)
     this.survivors = all.filter(
       (tombstone) => stripeOf(tombstone.position, snapshots) > 0 || older.overlaps(tombstone),
+    )
+    const kept = new Set(this.survivors)
+    this.horizon = all.reduce(
+      (newest, tombstone) => (kept.has(tombstone) ? newest : Math.max(newest, tombstone.position)),
+      0,
     )
   }
 

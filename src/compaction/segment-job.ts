@@ -43,6 +43,8 @@ export interface SegmentsWritten extends JobResult {
   readonly entriesRead: number
   /** Older versions, deleted entries and tombstones that nobody can see any more. */
   readonly entriesDropped: number
+  /** The newest tombstone, of a key or a range, that went because nothing is left for it to hide; 0: none. */
+  readonly tombstoneHorizon: Position
 }
 
 export interface SegmentVerified extends JobResult {

@@ -32,7 +32,8 @@ export function* writeSegments(
     const segments = output.finish()
     env.fs.syncDirectory(options.directory)
     isDone = true
-    return { kind: 'written', segments, ...counts }
+    const tombstoneHorizon = Math.max(counts.tombstoneHorizon, hidden.horizon)
+    return { kind: 'written', segments, ...counts, tombstoneHorizon }
   } finally {
     if (!isDone) output.abandon()
   }
@@ -44,11 +45,12 @@ function* copyVisible(
   snapshots: readonly Position[],
   hidden: InputTombstones,
   older: OlderData,
-): Generator<void, { entriesRead: number; entriesDropped: number }> {
+): Generator<void, { entriesRead: number; entriesDropped: number; tombstoneHorizon: Position }> {
   const key = new KeyMemory()
   let lastStripe = -1
   let entriesRead = 0
   let entriesDropped = 0
+  let tombstoneHorizon = 0
   let isKeyOpen = false
   for (input.seekToFirst(); input.isValid; input.next()) {
     if (++entriesRead % ENTRIES_PER_STEP === 0) yield
@@ -58,18 +60,19 @@ function* copyVisible(
     const isSeen = isNewKey || stripe !== lastStripe
     lastStripe = stripe
     if (isNewKey) isKeyOpen = false
-    const isNeeded =
-      isSeen &&
-      !hidden.hides(bytes, keyStart, keyEnd, position, stripe) &&
-      !(input.kind === KIND_DEL && stripe === 0 && !older.mayHold(bytes, keyStart, keyEnd))
-    if (!isNeeded) {
+    if (!isSeen || hidden.hides(bytes, keyStart, keyEnd, position, stripe)) {
+      entriesDropped++
+      continue
+    }
+    if (input.kind === KIND_DEL && stripe === 0 && !older.mayHold(bytes, keyStart, keyEnd)) {
+      tombstoneHorizon = Math.max(tombstoneHorizon, position)
       entriesDropped++
       continue
     }
     output.add(input, !isKeyOpen)
     isKeyOpen = true
   }
-  return { entriesRead, entriesDropped }
+  return { entriesRead, entriesDropped, tombstoneHorizon }
 }
 
 /** Remembers the last key, so that versions of one key are seen as such. */

@@ -122,6 +122,13 @@ export interface ChangesOptions<K> {
   readonly after?: Position | undefined
   /** At the end, wait for what is written next; left out, the feed ends there. */
   readonly live?: boolean | undefined
+  /**
+   * Of each key only its last change, out of the segments: also where the log is long gone. `after` is 0 if left
+   * out. Changes then have no time (`timestamp` is 0) and are not whole batches. Deletions are given as long as the
+   * store remembers them; a reader from before that is told to start over by a first change at position 0 that
+   * clears everything. What was given up to any position may be resumed from there. Holds old segments while it runs.
+   */
+  readonly compacted?: boolean | undefined
   /** Only operations on keys with this prefix, and only changes that hold any. */
   readonly prefix?: K | undefined
   /** Ends the feed with `VARVE_ABORTED`. */

@@ -130,7 +130,8 @@ export class Scheduler {
     const { logNumber } = memtable
     this.#hooks.emit({ type: 'flush.began', logNumber })
     const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
-    const segments = isDataless ? [] : await this.#writeMemtable(memtable)
+    const written = isDataless ? undefined : await this.#writeMemtable(memtable)
+    const segments = written ? withBuffers(written) : []
     const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
@@ -140,6 +141,7 @@ export class Scheduler {
         flushedPosition,
         logNumber: logNumber + 1,
         flushedBytes: sizeBytes,
+        tombstoneHorizon: written?.tombstoneHorizon ?? 0,
         cursors: memtable.cursors,
         ...checksumOf(memtable, tree.version),
       },
@@ -153,7 +155,7 @@ export class Scheduler {
     this.wake()
   }
 
-  async #writeMemtable(memtable: Memtable): Promise<SegmentMeta[]> {
+  async #writeMemtable(memtable: Memtable): Promise<SegmentsWritten> {
     const tree = this.#tree
     const olderRanges = coalesce([...tree.version.segments()].map((meta) => meta.range))
     const result = await this.runner.run(
@@ -167,7 +169,7 @@ export class Scheduler {
       }),
       FLUSH_LANE,
     )
-    return withBuffers(result as SegmentsWritten)
+    return result as SegmentsWritten
   }
 
   #pick(): CompactionTask | undefined {
@@ -231,7 +233,8 @@ export class Scheduler {
     const outputs = withBuffers(result)
     const sizeBytes = outputs.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = outputs.map((meta) => ({ level: outputLevel, meta }))
-    await tree.install({ removed: numbers, added, compactedBytes: sizeBytes })
+    const { tombstoneHorizon } = result
+    await tree.install({ removed: numbers, added, compactedBytes: sizeBytes, tombstoneHorizon })
     this.#mergeNumbers = undefined
     this.counts.compactions++
     this.#hooks.emit({

@@ -159,15 +159,24 @@ export class TreeView {
     return false
   }
 
-  /** One iterator for each sorted source. Memtables are sorted now, as far as they are not yet. */
-  iterators(context: ReadContext, fillsCache: boolean): EntryIterator[] {
+  /**
+   * One iterator for each sorted source. Memtables are sorted now, as far as they are not yet.
+   * @param after sources that hold nothing newer may be left out.
+   */
+  iterators(context: ReadContext, fillsCache: boolean, after: Position = -1): EntryIterator[] {
     const options = { fillsCache }
     const iterators: EntryIterator[] = []
     for (const memtable of this.memtables) {
+      if (memtable.lastPosition <= after) continue
       for (const run of memtable.sortedRuns()) iterators.push(new RunIterator(memtable, run))
     }
-    for (const reader of this.#l0) iterators.push(new SegmentIterator(reader, context, options))
-    for (const { metas, readers } of this.#levels) {
+    for (const reader of this.#l0) {
+      if (reader.meta.positionMax > after) iterators.push(new SegmentIterator(reader, context, options))
+    }
+    for (const level of this.#levels) {
+      const readers = after < 0 ? level.readers : level.readers.filter(({ meta }) => meta.positionMax > after)
+      const metas = readers === level.readers ? level.metas : readers.map(({ meta }) => meta)
+      if (metas.length === 0) continue
       const open = (index: number) => new SegmentIterator(readers[index]!, context, options)
       iterators.push(metas.length === 1 ? open(0) : new LevelIterator(metas, open))
     }

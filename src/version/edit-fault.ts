@@ -21,7 +21,8 @@ export function findEditFault(version: Version, edit: VersionEdit): string | und
   }
   if ((edit.flushedPosition ?? version.flushedPosition) < version.flushedPosition)
     return 'an edit that moves the flushed position back'
-  if (Math.max(edit.flushedPosition ?? 0, edit.durablePosition ?? 0) > POSITION_MAX)
+  const { flushedPosition = 0, durablePosition = 0, tombstoneHorizon = 0 } = edit
+  if (Math.max(flushedPosition, durablePosition, tombstoneHorizon) > POSITION_MAX)
     return 'a position beyond the last'
   if (Math.max(edit.nextFileNumber ?? 0, edit.logNumber ?? 0) > FILE_NUMBER_MAX)
     return 'a file number beyond the last'

@@ -9,6 +9,7 @@
  *                                  20 lineage: bytes          21 leader: text
  *                                  22 fencedEpoch             23 flushedChecksum
  *                                  24 firstLogNumber
+ *                                 12 tombstoneHorizon
  *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
  *            | positionMin | positionMax | keyBytes | valueBytes
  *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
@@ -35,6 +36,7 @@ const NUMBER_TAGS = {
   fencedEpoch: 22,
   flushedChecksum: 23,
   firstLogNumber: 24,
+  tombstoneHorizon: 12,
 } as const
 type NumberField = keyof typeof NUMBER_TAGS
 const NUMBER_FIELDS = Object.entries(NUMBER_TAGS) as [NumberField, number][]

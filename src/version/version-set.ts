@@ -47,9 +47,16 @@ export function readManifest(env: Env, directory: string): RecoveredManifest | u
   if (!bytes) throw corruption(path, 0, 'the file that CURRENT names is missing')
   const storeId = decodeManifestHeader(bytes, path)
   let version: Version | undefined
-  for (const edit of readEdits(bytes, path)) version = applyRead(version ?? Version.EMPTY, edit, path)
+  for (const edit of readEdits(bytes, path))
+    version = applyRead(version ?? Version.EMPTY, version ? edit : withHorizon(edit), path)
   if (!version) throw corruption(path, MANIFEST_HEADER_BYTES, 'a manifest without a whole first record')
   return { version, storeId, manifestNumber: parseFileName(name)!.number }
+}
+
+/** A manifest from before the horizon was written down: deletions may have been forgotten up to its first edit. */
+function withHorizon(first: VersionEdit): VersionEdit {
+  const { tombstoneHorizon = first.flushedPosition ?? 0 } = first
+  return { ...first, tombstoneHorizon }
 }
 
 /** Applies an edit of which only the checksum is known to be right: what `apply` takes for granted is checked. */
@@ -180,8 +187,8 @@ export class VersionSet {
   }
 
   #wholeVersion(): VersionEdit {
-    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes, cursors } =
-      this.#version
+    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
+    const { tombstoneHorizon, cursors } = this.#version
     const { flushedChecksum, lineage, leader, fencedEpoch, firstLogNumber } = this.#version
     const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const nextFileNumber = this.#nextFileNumber
@@ -193,6 +200,7 @@ export class VersionSet {
       durablePosition,
       flushedBytes,
       compactedBytes,
+      tombstoneHorizon,
       cursors,
       ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
       ...(lineage === undefined ? {} : { lineage }),

@@ -23,6 +23,8 @@ export interface VersionEdit {
   readonly flushedBytes?: number
   /** Bytes of segments that compactions wrote, in this edit. */
   readonly compactedBytes?: number
+  /** The newest deletion that this edit forgets. */
+  readonly tombstoneHorizon?: Position
   /** States of consumers up to `flushedPosition`, by name; empty: dropped. */
   readonly cursors?: ReadonlyMap<string, Bytes>
   /** CRC-32 of the batch at `flushedPosition`. */
@@ -51,6 +53,8 @@ export class Version {
   readonly durablePosition: Position
   readonly flushedBytes: number
   readonly compactedBytes: number
+  /** Of everything that was deleted after it the tombstone is still there. */
+  readonly tombstoneHorizon: Position
   readonly cursors: ReadonlyMap<string, Bytes>
   /** Undefined: not known. */
   readonly flushedChecksum: number | undefined
@@ -68,6 +72,7 @@ export class Version {
     this.durablePosition = fields.durablePosition
     this.flushedBytes = fields.flushedBytes
     this.compactedBytes = fields.compactedBytes
+    this.tombstoneHorizon = fields.tombstoneHorizon
     this.cursors = fields.cursors
     this.flushedChecksum = fields.flushedChecksum
     this.lineage = fields.lineage
@@ -84,6 +89,7 @@ export class Version {
     durablePosition: 0,
     flushedBytes: 0,
     compactedBytes: 0,
+    tombstoneHorizon: 0,
     cursors: new Map(),
     flushedChecksum: undefined,
     lineage: undefined,
@@ -136,6 +142,7 @@ export class Version {
       durablePosition: Math.max(this.durablePosition, edit.durablePosition ?? 0),
       flushedBytes: this.flushedBytes + (edit.flushedBytes ?? 0),
       compactedBytes: this.compactedBytes + (edit.compactedBytes ?? 0),
+      tombstoneHorizon: Math.max(this.tombstoneHorizon, edit.tombstoneHorizon ?? 0),
       cursors: edit.cursors ? mergeCursors(this.cursors, edit.cursors) : this.cursors,
       flushedChecksum: edit.flushedPosition === undefined ? this.flushedChecksum : edit.flushedChecksum,
       lineage: edit.lineage ?? this.lineage,
