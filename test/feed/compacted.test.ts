@@ -73,7 +73,7 @@ async function run(db: Db, { type, key, size }: Step, i: number): Promise<void> 
 
 describe('compacted changes', () => {
   it('are the last change of each key, deletions too, in order, long after the log is gone', async () => {
-    const { db } = await openTracked()
+    const { db } = await openTracked({ ...TINY, l0SegmentsMax: 10 })
     for (const value of ['1', '2', '3']) for (const key of ['a', 'b', 'c']) await db.put(key, value)
     // Deletions of what is nowhere on disk are not written there.
     await db.flush()
@@ -118,6 +118,18 @@ describe('compacted changes', () => {
     const again = await openMemory(TINY, env)
     opened.push(again.db)
     expect(await compacted(again.db, { after: 2 })).toEqual(changes)
+  })
+
+  it('tell so of a clear that was forgotten too', async () => {
+    const { db } = await openTracked()
+    await db.put('a', '1')
+    await db.put('b', '1')
+    await db.clear({ prefix: 'a' })
+    await db.put('c', '1')
+    await db.compact()
+    const behind = new Map(Object.entries({ a: '1', b: '1' }))
+    apply(behind, 2, await compacted(db, { after: 2 }))
+    expect(asObject(behind)).toEqual({ b: '1', c: '1' })
   })
 
   it(`bring any reader from any position to the state, whatever was flushed and merged (seed ${SEED})`, async () => {
