@@ -18,7 +18,7 @@ const EVENT_BYTES = 256 * 1024
 /** Events read from one view of the tree: a slow reader must not hold memtables and segments for long. */
 const EVENTS_PER_VIEW = 16
 
-/** A step of `bootstrap`. `resume` goes on after it, also in another process. */
+/** A step of `bootstrap`. `resume` goes on after it, wherever it is passed to. */
 export type BootstrapEvent<K, V> =
   /** Entries in the order of their keys, each with the position that wrote it. */
   | {

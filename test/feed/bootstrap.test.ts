@@ -158,7 +158,7 @@ describe('bootstrap', () => {
         expect(sink.values()).toEqual(await dump(db))
         await db.close()
       }),
-      { seed: SEED, numRuns: 10 },
+      { seed: SEED, numRuns: 6 },
     )
   })
 

@@ -164,7 +164,7 @@ describe('compacted changes', () => {
           await again.db.close()
         },
       ),
-      { seed: SEED, numRuns: 40 },
+      { seed: SEED, numRuns: 20 },
     )
   })
 
