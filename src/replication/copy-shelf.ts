@@ -33,11 +33,12 @@ export class CopyShelf {
     if (this.#copies.size >= this.#copiesMax)
       throw new VarveError('VARVE_LIMIT', `${this.#copiesMax} copies are fetched already`)
     const view = store.tree.view.acquire()
-    const { levels, flushedPosition, flushedChecksum, cursors } = view.version
+    const { levels, flushedPosition, flushedChecksum, tombstoneHorizon, cursors } = view.version
     const added = levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const edit = encodeEdit({
       added,
       flushedPosition,
+      tombstoneHorizon,
       cursors,
       lineage: store.lineage,
       ...(flushedChecksum === undefined ? {} : { flushedChecksum }),

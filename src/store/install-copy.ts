@@ -40,6 +40,7 @@ export async function installCopy(
       firstLogNumber: number,
       nextFileNumber: number,
       durablePosition: flushedPosition,
+      tombstoneHorizon: edit.tombstoneHorizon ?? flushedPosition,
       leader: previous.leader,
       fencedEpoch: previous.fencedEpoch,
     })
