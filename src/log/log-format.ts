@@ -7,6 +7,8 @@
  *   frame  := crc:u32 | bodyBytes:u32 | firstPosition:u48 | batchCount:u32 | timestampMs:u48
  *             | syncedUpTo:u48 | kind:u16 | batch*                                    32 bytes + body
  *
+ * After the last frame a file may go on with zeros, to its end: room that was made for frames to come.
+ *
  * Little-endian. A frame's crc covers everything after itself and starts from the file's seed, the crc of the
  * store's id and the file's number, so that bytes of another file are never valid here, and frames can be told
  * from noise even where the header is damaged. `chain` is the crc of all frame crcs of a file, in order.

@@ -1,7 +1,7 @@
 import { corruption } from '../errors.js'
 import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, readU16, readU32, readU48 } from '../util/bytes.js'
+import { type Bytes, isZero, readU16, readU32, readU48 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { RangeCrc } from '../util/range-crc.js'
 import {
@@ -22,7 +22,7 @@ export interface LogScan {
   readonly chain: number
   /** Closed by an end frame. */
   readonly isEnded: boolean
-  /** Bytes follow `endOffset` that are no frame. */
+  /** Bytes follow `endOffset` that are neither a frame nor zeros to the end of the file. */
   readonly isTorn: boolean
   /** A frame says that part of this file was synced, and so all of every older file. */
   readonly provesOlderSynced: boolean
@@ -56,7 +56,7 @@ export function scanLog(
     chain = extendChain(chain, bytes, at)
     at += FRAME_HEADER_BYTES + frame.bodyBytes
   }
-  const isTorn = at < bytes.length
+  const isTorn = !isZero(bytes, at, bytes.length)
   if (isTorn) {
     if (isEnded) throw corruption(file, at, 'bytes after the end of a closed log')
     const proof = findProofOfSync(bytes, at, seed)

@@ -14,6 +14,15 @@ import {
   writeLogHeader,
 } from './log-format.js'
 
+/**
+ * Zeros are written ahead for so many syncs like the last one, but at most so many bytes, and not where that much
+ * comes between two syncs that the size of the file hardly matters.
+ */
+const RESERVE_SYNCS = 256
+const RESERVE_BYTES_MAX = 256 * 1024
+const RESERVE_AFTER_BYTES_MAX = 32 * 1024
+const ZEROS = Buffer.alloc(RESERVE_BYTES_MAX)
+
 /** One log file while it is written. `memory` holds the same bytes at the same offsets. */
 export interface LogInProgress {
   readonly number: number
@@ -25,6 +34,8 @@ export interface LogInProgress {
   sealedTo: number
   writtenTo: number
   syncedTo: number
+  /** The file is so long already, or is not to be made longer ahead of its frames. */
+  reservedTo: number
   lastPosition: Position
   chain: number
   /** A sync on another thread holds the file: it must not be closed under it. */
@@ -93,6 +104,7 @@ export class LogWriter {
       sealedTo: LOG_HEADER_BYTES,
       writtenTo: 0,
       syncedTo: 0,
+      reservedTo: 0,
       lastPosition: basePosition,
       chain: 0,
       isSyncing: false,
@@ -113,6 +125,27 @@ export class LogWriter {
     if (log.writtenTo === log.sealedTo) return
     writeFully(log.file, log.memory.subarray(log.writtenTo, log.sealedTo), log.writtenTo)
     log.writtenTo = log.sealedTo
+  }
+
+  /**
+   * Makes room for frames to come where small syncs follow one another: the sync of a file that did not grow leaves
+   * the file system's journal alone and is a third quicker. A full disk is no failure here: what there is of the
+   * zeros is room for frames all the same.
+   */
+  reserve(): void {
+    const log = this.current
+    const unsynced = log.writtenTo - log.syncedTo
+    if (log.writtenTo <= log.reservedTo || unsynced > RESERVE_AFTER_BYTES_MAX) return
+    const wanted = log.writtenTo + Math.min(unsynced * RESERVE_SYNCS, RESERVE_BYTES_MAX)
+    const end = Math.min(wanted, log.memory.length)
+    if (end <= log.writtenTo) return
+    try {
+      writeFully(log.file, ZEROS.subarray(0, end - log.writtenTo), log.writtenTo)
+      log.reservedTo = end
+    } catch (error) {
+      if (ioError(error, 'writing', log.file.path).code !== 'VARVE_NO_SPACE') throw error
+      log.reservedTo = log.memory.length
+    }
   }
 
   /** Everything written so far is on disk afterwards. Blocks the thread. */

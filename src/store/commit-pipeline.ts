@@ -369,6 +369,7 @@ export class CommitPipeline {
     }
     try {
       this.#log.write()
+      this.#log.reserve()
       this.#syncPacer.time(() => this.#log.sync())
       this.#finishSync(this.#position, this.#syncWaiters.splice(0))
     } catch (error) {
@@ -391,6 +392,7 @@ export class CommitPipeline {
     this.#syncingFrom = waiters[0]?.position
     try {
       this.#log.write()
+      if (waiters.length > 0) this.#log.reserve()
       await this.#log.syncAsync()
       this.#finishSync(position, waiters)
     } catch (error) {

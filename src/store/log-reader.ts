@@ -1,4 +1,4 @@
-import type { Env } from '../env/env.js'
+import type { Env, File } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { readFully } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
@@ -13,7 +13,9 @@ import {
   readLogHeader,
 } from '../log/log-format.js'
 import { isFrame } from '../log/log-scan.js'
-import { readU32 } from '../util/bytes.js'
+import { isZero, readU32 } from '../util/bytes.js'
+
+const ZEROS_STEP_BYTES = 64 * 1024
 
 /** One batch in a log file. `bytes` holds it from `batchOffset` on; borrowed until the next step. */
 export interface LogPiece {
@@ -46,9 +48,11 @@ export function* logPieces(
     if (!header) throw corruption(path, 0, 'a damaged header')
     const seed = logSeed(header.storeId, number)
     for (let at = LOG_HEADER_BYTES; at < end; ) {
-      if (at + FRAME_HEADER_BYTES > end) throw corruption(path, at, 'a frame without a whole header')
-      const frameHeader = Buffer.alloc(FRAME_HEADER_BYTES)
+      const frameHeader = Buffer.alloc(Math.min(FRAME_HEADER_BYTES, end - at))
       readFully(file, frameHeader, at)
+      if (isZero(frameHeader, 0, frameHeader.length) && isZeroFrom(file, at, end)) return
+      if (frameHeader.length < FRAME_HEADER_BYTES)
+        throw corruption(path, at, 'a frame without a whole header')
       const frameBytes = FRAME_HEADER_BYTES + readU32(frameHeader, 4)
       if (at + frameBytes > end) throw corruption(path, at, 'a frame beyond the end of the file')
       const bytes = Buffer.allocUnsafeSlow(frameBytes)
@@ -60,6 +64,17 @@ export function* logPieces(
   } finally {
     file.close()
   }
+}
+
+/** Whether the file is zeros from `at` to `end`: room that was made for frames to come. */
+function isZeroFrom(file: File, at: number, end: number): boolean {
+  const bytes = Buffer.alloc(Math.min(ZEROS_STEP_BYTES, end - at))
+  for (let offset = at; offset < end; offset += bytes.length) {
+    const piece = bytes.subarray(0, Math.min(bytes.length, end - offset))
+    readFully(file, piece, offset)
+    if (!isZero(piece, 0, piece.length)) return false
+  }
+  return true
 }
 
 function* framePieces(path: string, frameOffset: number, bytes: Buffer): Generator<LogPiece> {

@@ -66,6 +66,11 @@ export function equalRange(
   return true
 }
 
+export function isZero(bytes: Bytes, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] !== 0) return false
+  return true
+}
+
 export function readU16(bytes: Bytes, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8)
 }
