@@ -1,5 +1,6 @@
 /** How the cost of an operation grows with the store: a table, and `bench/growth.svg`. */
 import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { open } from '../dist/index.js'
 import { keyOf, numbers, valuePool } from './data.js'
@@ -7,7 +8,10 @@ import { makeDirectory, removeDirectory } from './directory.js'
 import { MIB } from './watch.js'
 
 const { values } = parseArgs({
-  options: { sizes: { type: 'string', default: '10000,100000,1000000,10000000' } },
+  options: {
+    sizes: { type: 'string', default: '10000,100000,1000000,10000000' },
+    svg: { type: 'string', default: fileURLToPath(new URL('growth.svg', import.meta.url)) },
+  },
 })
 const sizes = values.sizes.split(',').map(Number)
 const valueAt = valuePool(100)
@@ -96,4 +100,4 @@ for (const entries of sizes) {
     `| ${entries.toLocaleString('en-US')} | ${row.put.toFixed(2)} µs | ${row.get.toFixed(2)} µs | ${row.scan.toFixed(2)} µs |`,
   )
 }
-writeFileSync(new URL('growth.svg', import.meta.url), plot(rows))
+if (values.svg !== 'none') writeFileSync(values.svg, plot(rows))

@@ -1,7 +1,7 @@
 /** A long random load of single puts, 64 in flight: latencies, the event loop, how the rate holds, amplification. */
 import { parseArgs } from 'node:util'
 import { open } from '../dist/index.js'
-import { keyOf, valuePool } from './data.js'
+import { keyOf, numbers, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
 import { Latencies, MIB, rate, watched } from './watch.js'
 
@@ -40,6 +40,16 @@ async function load(db, latencies) {
   return rates
 }
 
+/** Blocks that a random point read looks into, rows of earlier reads aside, while compaction is not done. */
+async function readAmplification(db) {
+  const next = numbers(9)
+  const reads = 20_000
+  const before = db.stats().cache
+  for (let i = 0; i < reads; i++) await db.get(keyOf(next(entries)))
+  const after = db.stats().cache
+  return (after.hits + after.misses - before.hits - before.misses) / reads
+}
+
 const path = makeDirectory('sustained')
 try {
   const db = await open(path, {
@@ -66,6 +76,7 @@ try {
   console.log(
     `event loop: ${seen.delayMaxMs.toFixed(1)} ms at most, ${seen.delayP999Ms.toFixed(1)} ms at p99.9; own work at most ${seen.ownMaxMs.toFixed(1)} ms; resident ${(seen.residentMax / MIB).toFixed(0)} MiB at most`,
   )
+  console.log(`read amplification right after: ${(await readAmplification(db)).toFixed(2)} blocks a get`)
   const start = performance.now()
   await db.flush()
   await db.compact()

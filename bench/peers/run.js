@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 import { makeDirectory, removeDirectory } from '../directory.js'
 import { lowestLine, machine, markdownTable, summarize, textTable } from './report.js'
 
-const ENGINES = ['varve', 'classic-level', 'lmdb', 'better-sqlite3', 'rocksdb']
+const ENGINES = ['varve', 'classic-level', 'lmdb', 'better-sqlite3', 'rocksdb', 'bare']
 /** Through the interface of abstract-level. */
 const LEVELS = ['varve-level', 'memory-level']
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -21,6 +21,7 @@ function readOptions() {
       entries: { type: 'string' },
       'value-bytes': { type: 'string', default: '100' },
       memory: { type: 'string', default: '256' },
+      budget: { type: 'string' },
       only: { type: 'string', default: ENGINES.join(',') },
       json: { type: 'string' },
       markdown: { type: 'boolean', default: false },
@@ -36,7 +37,7 @@ function readOptions() {
     entries: whole('entries', values.entries ?? (values.quick ? '50000' : '500000')),
     valueBytes: whole('value-bytes', values['value-bytes']),
     memory: whole('memory', values.memory) * 2 ** 20,
-    budgetMs: values.quick ? 250 : 1000,
+    budgetMs: whole('budget', values.budget ?? (values.quick ? '250' : '1000')),
     limitMs: values.quick ? QUICK_ROUND_LIMIT_MS : ROUND_LIMIT_MS,
     json: values.json,
     markdown: values.markdown,
