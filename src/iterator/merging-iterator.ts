@@ -1,5 +1,5 @@
 import type { Position } from '../key/position.js'
-import { type Bytes, compareRanges, EMPTY_BYTES } from '../util/bytes.js'
+import { type Bytes, compareRanges, EMPTY_BYTES, readWord } from '../util/bytes.js'
 import type { EntryIterator } from './entry-iterator.js'
 
 /**
@@ -9,6 +9,8 @@ import type { EntryIterator } from './entry-iterator.js'
 export class MergingIterator implements EntryIterator {
   readonly #sources: readonly EntryIterator[]
   readonly #heap: EntryIterator[] = []
+  /** The first four bytes of the key that each source of the heap stands on: most comparisons end with them. */
+  readonly #words: number[] = []
   #isReverse = false
   readonly positionMax: Position
 
@@ -90,19 +92,23 @@ export class MergingIterator implements EntryIterator {
         source.seekGE(key)
       return source.isValid
     })
-    this.#heap.splice(0, this.#heap.length, ...kept)
-    this.#heapify()
+    this.#heapify(kept)
   }
 
   #build(isReverse: boolean): void {
     this.#isReverse = isReverse
-    this.#heap.length = 0
-    for (const source of this.#sources) if (source.isValid) this.#heap.push(source)
-    this.#heapify()
+    this.#heapify(this.#sources.filter((source) => source.isValid))
   }
 
-  #heapify(): void {
-    for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#siftDown(i)
+  #heapify(sources: readonly EntryIterator[]): void {
+    const heap = this.#heap
+    heap.length = 0
+    this.#words.length = 0
+    for (const source of sources) {
+      heap.push(source)
+      this.#words.push(wordOf(source))
+    }
+    for (let i = (heap.length >>> 1) - 1; i >= 0; i--) this.#siftDown(i)
   }
 
   // Hot: once an entry (bench/scan.bench.js).
@@ -110,31 +116,49 @@ export class MergingIterator implements EntryIterator {
     const heap = this.#heap
     if (!heap[0]!.isValid) {
       const last = heap.pop()!
+      const word = this.#words.pop()!
       if (heap.length === 0) return
-      if (last !== heap[0]) heap[0] = last
+      heap[0] = last
+      this.#words[0] = word
+      this.#siftDown(0)
+    } else if (heap.length > 1) {
+      this.#words[0] = wordOf(heap[0]!)
+      this.#siftDown(0)
     }
-    if (heap.length > 1) this.#siftDown(0)
   }
 
   #siftDown(from: number): void {
     const heap = this.#heap
+    const words = this.#words
     const size = heap.length
     const moving = heap[from]!
+    const word = words[from]!
     let at = from
     for (;;) {
       let child = 2 * at + 1
       if (child >= size) break
-      if (child + 1 < size && this.#isBefore(heap[child + 1]!, heap[child]!)) child++
-      if (!this.#isBefore(heap[child]!, moving)) break
+      if (
+        child + 1 < size &&
+        this.#isBefore(heap[child + 1]!, words[child + 1]!, heap[child]!, words[child]!)
+      )
+        child++
+      if (!this.#isBefore(heap[child]!, words[child]!, moving, word)) break
       heap[at] = heap[child]!
+      words[at] = words[child]!
       at = child
     }
     heap[at] = moving
+    words[at] = word
   }
 
-  #isBefore(a: EntryIterator, b: EntryIterator): boolean {
+  #isBefore(a: EntryIterator, aWord: number, b: EntryIterator, bWord: number): boolean {
+    if (aWord !== bWord) return aWord < bWord !== this.#isReverse
     const order = compareRanges(a.bytes, a.keyStart, a.keyEnd, b.bytes, b.keyStart, b.keyEnd)
     const isBefore = order === 0 ? a.position > b.position : order < 0
     return isBefore !== this.#isReverse
   }
+}
+
+function wordOf(source: EntryIterator): number {
+  return readWord(source.bytes, source.keyStart, source.keyEnd)
 }

@@ -64,31 +64,23 @@ export class EntryFields {
   valueEnd = 0
 }
 
+/** Words of an entry: where its key starts, twice where its key ends (and 1 if it is a put), its distance. */
+const ENTRY_WORDS = 3
+
 /** A block in memory: its bytes, and where each entry stands in them. */
 export class Block {
   readonly bytes: Bytes
   readonly count: number
   readonly #base: Position
-  /** Where each key starts; one more for the end of the last value. */
-  readonly #starts: Uint32Array
-  /** Where each key ends; the complement for an entry that deletes. */
-  readonly #keyEnds: Int32Array
-  readonly #distances: Uint32Array | Float64Array
+  /** `ENTRY_WORDS` for each entry, side by side: a read of one touches one cache line; then the end of the last. */
+  readonly #entries: Uint32Array | Float64Array
   #slots: Uint16Array | Uint32Array | undefined
 
-  private constructor(
-    bytes: Bytes,
-    base: Position,
-    starts: Uint32Array,
-    keyEnds: Int32Array,
-    distances: Uint32Array | Float64Array,
-  ) {
+  private constructor(bytes: Bytes, base: Position, count: number, entries: Uint32Array | Float64Array) {
     this.bytes = bytes
     this.#base = base
-    this.#starts = starts
-    this.#keyEnds = keyEnds
-    this.#distances = distances
-    this.count = keyEnds.length
+    this.count = count
+    this.#entries = entries
   }
 
   /** Undefined if the bytes are not a sound block of at least one entry. They are kept, not copied. */
@@ -99,62 +91,60 @@ export class Block {
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
     if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
       return undefined
-    const starts = new Uint32Array(count + 1)
-    const keyEnds = new Int32Array(count)
+    const words = count * ENTRY_WORDS
+    const small = new Uint32Array(words + 1)
     // In a double, where a length cut to 32 bits below still shows: then the sum does not fit the block.
     let dataBytes = 0
-    for (let i = 0; i < count; i++) dataBytes += keyEnds[i] = numbers.next()
-    for (let i = 0; i < count; i++) {
+    for (let word = 1; word < words; word += ENTRY_WORDS) dataBytes += small[word] = numbers.next()
+    for (let word = 0; word < words; word += ENTRY_WORDS) {
       const value = numbers.next()
-      starts[i] = value
+      small[word] = value
       dataBytes += Math.floor(value / 2)
     }
     if (dataBytes > bytes.length) return undefined
-    const distances = readDistances(numbers, count)
+    const entries = readDistances(numbers, small)
     let at = numbers.at
-    for (let i = 0; i < count; i++) {
-      const value = starts[i]!
-      const keyEnd = at + keyEnds[i]!
-      starts[i] = at
-      keyEnds[i] = value & 1 ? keyEnd : ~keyEnd
+    for (let word = 0; word < words; word += ENTRY_WORDS) {
+      const value = entries[word]!
+      const keyEnd = at + entries[word + 1]!
+      entries[word] = at
+      entries[word + 1] = keyEnd * 2 + (value & 1)
       at = keyEnd + (value >>> 1)
       if (at > bytes.length) return undefined
     }
-    starts[count] = at
+    entries[words] = at
     if (!numbers.isSound || at !== bytes.length) return undefined
-    return new Block(bytes, base, starts, keyEnds, distances)
+    return new Block(bytes, base, count, entries)
   }
 
   /** Bytes of memory, the indexes included. */
   get weight(): number {
-    return this.bytes.length + this.count * (8 + this.#distances.BYTES_PER_ELEMENT + 4) + 400
+    return this.bytes.length + this.#entries.byteLength + this.count * 4 + 400
   }
 
   // Hot: every step of a scan (bench/scan.bench.js).
   read(entry: number, fields: EntryFields): void {
-    const keyEnd = this.#keyEnds[entry]!
-    fields.keyStart = this.#starts[entry]!
-    fields.valueEnd = this.#starts[entry + 1]!
-    fields.position = this.#base + this.#distances[entry]!
-    if (keyEnd >= 0) {
-      fields.keyEnd = keyEnd
-      fields.kind = KIND_PUT
-    } else {
-      fields.keyEnd = ~keyEnd
-      fields.kind = KIND_DEL
-    }
+    const entries = this.#entries
+    const word = entry * ENTRY_WORDS
+    const keyEnd = entries[word + 1]!
+    fields.keyStart = entries[word]!
+    fields.keyEnd = keyEnd >>> 1
+    fields.kind = keyEnd & 1 ? KIND_PUT : KIND_DEL
+    fields.position = this.#base + entries[word + 2]!
+    fields.valueEnd = entries[word + ENTRY_WORDS]!
   }
 
   // Hot: every seek (bench/scan.bench.js).
   /** The first entry at or after `key`; `count` if none. */
   lowerBound(key: Bytes, keyStart: number, keyEnd: number): number {
+    const entries = this.#entries
     let low = 0
     let high = this.count
     while (low < high) {
       const middle = (low + high) >>> 1
-      const end = this.#keyEnds[middle]!
-      const start = this.#starts[middle]!
-      if (compareRanges(this.bytes, start, end < 0 ? ~end : end, key, keyStart, keyEnd) < 0) low = middle + 1
+      const word = middle * ENTRY_WORDS
+      if (compareRanges(this.bytes, entries[word]!, entries[word + 1]! >>> 1, key, keyStart, keyEnd) < 0)
+        low = middle + 1
       else high = middle
     }
     return low
@@ -164,14 +154,14 @@ export class Block {
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
     const slots = this.#slots ?? this.#buildSlots()
+    const entries = this.#entries
     const mask = slots.length - 1
     const length = keyEnd - keyStart
     for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
       const entry = slots[slot]! - 1
-      const end = this.#keyEnds[entry]!
-      const start = this.#starts[entry]!
-      if ((end < 0 ? ~end : end) - start === length && equalRange(this.bytes, start, key, keyStart, length))
-        return entry
+      const start = entries[entry * ENTRY_WORDS]!
+      const end = entries[entry * ENTRY_WORDS + 1]! >>> 1
+      if (end - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
     }
     return -1
   }
@@ -184,8 +174,8 @@ export class Block {
     let previousStart = 0
     let previousEnd = -1
     for (let entry = 0; entry < this.count; entry++) {
-      const start = this.#starts[entry]!
-      const end = this.#keyEnds[entry]! < 0 ? ~this.#keyEnds[entry]! : this.#keyEnds[entry]!
+      const start = this.#entries[entry * ENTRY_WORDS]!
+      const end = this.#entries[entry * ENTRY_WORDS + 1]! >>> 1
       const isSame =
         previousEnd >= 0 &&
         compareRanges(this.bytes, start, end, this.bytes, previousStart, previousEnd) === 0
@@ -202,18 +192,17 @@ export class Block {
 }
 
 /** In 32 bits where they fit, which is always but for segments that span four thousand million positions. */
-function readDistances(numbers: Varints, count: number): Uint32Array | Float64Array {
-  const small = new Uint32Array(count)
-  for (let i = 0; i < count; i++) {
+function readDistances(numbers: Varints, entries: Uint32Array): Uint32Array | Float64Array {
+  for (let word = 2; word < entries.length; word += ENTRY_WORDS) {
     const distance = numbers.next()
     if (distance <= 0xffff_ffff) {
-      small[i] = distance
+      entries[word] = distance
       continue
     }
-    const large = Float64Array.from(small)
-    large[i] = distance
-    for (let j = i + 1; j < count; j++) large[j] = numbers.next()
+    const large = Float64Array.from(entries)
+    large[word] = distance
+    for (let next = word + ENTRY_WORDS; next < large.length; next += ENTRY_WORDS) large[next] = numbers.next()
     return large
   }
-  return small
+  return entries
 }

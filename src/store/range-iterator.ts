@@ -55,8 +55,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
       if (turn) return this.#queue(() => turn.then(() => this.#next()))
       if (this.#cursor) {
         this.#throwIfUnusable()
-        const value = this.#advance()
-        if (value !== undefined) return Promise.resolve({ value: value.value, done: false })
+        if (this.#advance()) return Promise.resolve({ value: this.#setup.decode(this.#cursor), done: false })
         if (this.#closesAtEnd) this.#release()
         return Promise.resolve({ value: undefined, done: true })
       }
@@ -124,12 +123,11 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
           this.#throwIfUnusable()
         }
         try {
-          const value = cursor ? this.#advance() : undefined
-          if (value === undefined) {
+          if (!cursor || !this.#advance()) {
             if (this.#closesAtEnd) this.#release()
             break
           }
-          values.push(value.value)
+          values.push(this.#setup.decode(cursor))
         } catch (error) {
           if (!(error instanceof BlockNeeded)) throw error
           await this.#context.load(error)
@@ -157,10 +155,10 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     return this.#cursor
   }
 
-  #advance(): { value: T } | undefined {
-    if (!this.#cursor?.advance()) return undefined
-    this.#context.release()
-    return { value: this.#setup.decode(this.#cursor) }
+  #advance(): boolean {
+    const isValid = this.#cursor!.advance()
+    if (isValid) this.#context.release()
+    return isValid
   }
 
   #dueTurn(): Promise<void> | undefined {

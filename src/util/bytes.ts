@@ -71,6 +71,18 @@ export function isZero(bytes: Bytes, start: number, end: number): boolean {
   return true
 }
 
+/** The first four bytes of [start, end) as a number that sorts as they do; zeros stand for what is missing. */
+export function readWord(bytes: Bytes, start: number, end: number): number {
+  if (end - start >= 4) {
+    return (
+      ((bytes[start]! << 24) | (bytes[start + 1]! << 16) | (bytes[start + 2]! << 8) | bytes[start + 3]!) >>> 0
+    )
+  }
+  let word = 0
+  for (let i = 0; i < 4; i++) word = word * 256 + (start + i < end ? bytes[start + i]! : 0)
+  return word
+}
+
 export function readU16(bytes: Bytes, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8)
 }
