@@ -25,6 +25,7 @@ export interface File {
   sync(): void
   syncAsync(): Promise<void>
   sizeBytes(): number
+  /** Never throws: what must last was synced before, so an error of the system would tell nothing new. Idempotent. */
   close(): void
 }
 

@@ -19,7 +19,7 @@ export type MemoryOperation =
 export type FaultEffect =
   /**
    * The operation throws this. A sync that fails so loses what it should have made durable: readable until the
-   * crash, as on ext4 and XFS, or with `reverts` gone at once, as on btrfs. A close that fails so has closed.
+   * crash, as on ext4 and XFS, or with `reverts` gone at once, as on btrfs.
    */
   | { readonly errno: string; readonly reverts?: boolean }
   /** A read or write takes at most so many bytes. */
@@ -40,7 +40,7 @@ export type FaultEffect =
   | { readonly cutsPower: true }
 
 export interface FaultRule {
-  readonly op: MemoryOperation | 'any'
+  readonly op: Exclude<MemoryOperation, 'close'> | 'any'
   /** What the path, or the other path of a rename or link, must match. Default: every path. */
   readonly path?: RegExp
   /** The first match that fails, counted from 1. */

@@ -97,6 +97,11 @@ export class MemoryFileSystem implements FileSystem {
     }
   }
 
+  /** Bytes that files take, open ones without a name included. */
+  get usedBytes(): number {
+    return this.#disk.usedBytes
+  }
+
   get stepCount(): number {
     return this.#stepCount
   }

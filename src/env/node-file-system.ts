@@ -84,12 +84,12 @@ export class NodeFile implements File {
     if (this.#isClosed) return
     this.#isClosed = true
     // A descriptor closed under a running call could be given to another file before that call reaches the system.
-    if (this.#running === 0) fs.closeSync(this.#fd)
+    if (this.#running === 0) closeQuietly(this.#fd)
   }
 
   #finish(): void {
     this.#running--
-    if (this.#isClosed && this.#running === 0) fs.closeSync(this.#fd)
+    if (this.#isClosed && this.#running === 0) closeQuietly(this.#fd)
   }
 
   #mustBeOpen(syscall: string): void {
@@ -182,6 +182,15 @@ export class NodeFileSystem implements FileSystem {
 
   realPath(path: string): string {
     return fs.realpathSync.native(path)
+  }
+}
+
+function closeQuietly(fd: number): void {
+  try {
+    fs.closeSync(fd)
+  } catch (error) {
+    // Not ours, or closed twice: that is a mistake of the program. Else the descriptor is gone all the same.
+    if (errorCode(error) === 'EBADF') throw error
   }
 }
 

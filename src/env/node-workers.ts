@@ -77,7 +77,8 @@ export class NodeWorker implements BackgroundWorker {
   }
 }
 
-function rebuildError(failure: WorkerFailure): Error {
+/** The error that a thread reported. */
+export function rebuildError(failure: WorkerFailure): Error {
   const { code, message, file, offset } = failure
   if (code?.startsWith('VARVE_')) {
     return new VarveError(code as VarveErrorCode, message, {

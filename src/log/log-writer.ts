@@ -167,6 +167,14 @@ export class LogWriter {
     this.#syncName()
   }
 
+  /** Complete files up to `number` are on disk afterwards, under their names. */
+  async syncUpTo(number: number): Promise<void> {
+    const complete = this.#unsynced.filter((log) => log.number <= number)
+    for (const log of complete) await syncLogAsync(log, log.writtenTo)
+    this.#releaseSynced(complete)
+    this.#syncName()
+  }
+
   /** Files up to `number` are not needed for recovery any more: nothing waits for them to be synced. */
   forgetUpTo(number: number): void {
     const obsolete = this.#unsynced.filter((log) => log.number <= number)

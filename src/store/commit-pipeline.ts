@@ -229,19 +229,27 @@ export class CommitPipeline {
 
   /** Stops for good: whatever waits is rejected with the cause, whatever comes with `VARVE_POISONED`. */
   fail(cause: unknown): void {
-    if (this.#failure) return
+    if (this.#failure) {
+      // Those whose sync was running when something else failed.
+      this.#rejectAll(this.#failure)
+      return
+    }
     this.#promisedAtFailure = this.promisedPosition
     this.#failure = ioError(cause, 'writing', 'the store')
     this.#cancelTimers()
+    this.#rejectAll(this.#failure)
+    this.#hooks.onFailure(this.#failure)
+  }
+
+  #rejectAll(failure: VarveError): void {
     const waiters = [...this.#group, ...this.#syncWaiters]
     this.#group = []
     this.#syncWaiters = []
     for (const waiter of waiters) {
       // A write that nobody waits for must not end the process; `health` and later writes tell.
       waiter.promise.catch(() => {})
-      waiter.reject(this.#failure)
+      waiter.reject(failure)
     }
-    this.#hooks.onFailure(this.#failure)
   }
 
   /** Commits and syncs what is left. No write is taken afterwards. Never rejects: see `failure`. */

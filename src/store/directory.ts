@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import { CURRENT_NAME, joinPath, LOCK_NAME, type ParsedFileName, parseFileName } from '../env/file-names.js'
+import { errorCode } from '../env/system-error.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 
 export interface DirectoryEntry extends ParsedFileName {
@@ -26,10 +27,7 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
   if (stat && !stat.isDirectory) throw invalid(`${path} is a file`)
   if (!stat) {
     if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
-    attempt(path, () => {
-      const topmost = env.fs.makeDirectory(path)
-      if (topmost) syncParents(env, path, topmost)
-    })
+    attempt(path, () => env.fs.makeDirectory(path))
   }
   const directory = attempt(path, () => env.fs.realPath(path))
   const listing = listDirectory(env, directory)
@@ -38,6 +36,7 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
     refuseWithoutCurrent(directory, listing)
     if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
     refuseForeign(env, directory, listing)
+    attempt(path, () => syncParents(env, path))
   }
   return directory
 }
@@ -55,12 +54,21 @@ export function listDirectory(env: Env, directory: string): DirectoryListing {
   return { files, hasCurrent: names.includes(CURRENT_NAME), firstFreeNumber: highest + 1 }
 }
 
-/** The new names up to the one that was there before must be durable, or the store goes with them. */
-function syncParents(env: Env, path: string, topmost: string): void {
-  for (let child = path; ; ) {
+/**
+ * The name of a new directory must be durable, and those of its parents, or all in it goes with them. All of them:
+ * which ones are new is not known, where an earlier attempt had failed.
+ */
+export function syncParents(env: Env, path: string): void {
+  let child = path
+  while (child.lastIndexOf('/') >= 0 && child !== '/') {
     const parent = child.slice(0, Math.max(1, child.lastIndexOf('/')))
-    env.fs.syncDirectory(parent)
-    if (child === topmost || parent === child || parent === '/') return
+    try {
+      env.fs.syncDirectory(parent)
+    } catch (error) {
+      // What we may not open we have not made.
+      const code = errorCode(error)
+      if (code !== 'EACCES' && code !== 'EPERM') throw error
+    }
     child = parent
   }
 }

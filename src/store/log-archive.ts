@@ -91,6 +91,11 @@ export class LogArchive {
     return this.#files
   }
 
+  /** Whether anybody reads the log right now. */
+  get hasPins(): boolean {
+    return this.#pins.size > 0
+  }
+
   /** The position before the oldest change in a complete file; undefined if there is none. */
   get basePosition(): Position | undefined {
     return this.#files[0]?.basePosition

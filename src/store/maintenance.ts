@@ -1,13 +1,15 @@
 import type { SegmentVerified, VerifyJob } from '../compaction/segment-job.js'
 import type { Env, File } from '../env/env.js'
-import { joinPath, segmentFileName } from '../env/file-names.js'
+import { joinPath, logFileName, segmentFileName } from '../env/file-names.js'
 import { readFully, writeFully } from '../env/write-fully.js'
-import { ioError, VarveError } from '../errors.js'
+import { corruption, ioError, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
+import type { LogFileInfo } from '../log/log-retention.js'
 import { Version } from '../version/version.js'
 import { VersionSet } from '../version/version-set.js'
 import type { VerifyReport } from './contract.js'
+import { syncParents } from './directory.js'
 import { logPieces } from './log-reader.js'
 import type { Store } from './store.js'
 
@@ -40,9 +42,9 @@ export async function verifyStore(
       onProgress?.(bytes, totalBytes)
     }
     const logFiles = [...store.archive.files]
-    for (const { number, sizeBytes } of logFiles) {
-      for (const _ of logPieces(store.env, store.directory, number, undefined)) await store.env.clock.sleep(0)
-      bytes += sizeBytes
+    for (const file of logFiles) {
+      await verifyLogFile(store, file)
+      bytes += file.sizeBytes
       onProgress?.(bytes, totalBytes)
     }
     return { segments: segments.length, blocks, entries, bytes, logFiles: logFiles.length }
@@ -51,13 +53,33 @@ export async function verifyStore(
   }
 }
 
+/** What a crash tore behind the last position of a file is not part of the log. */
+async function verifyLogFile(store: Store, info: LogFileInfo): Promise<void> {
+  const { env, directory } = store
+  let position = info.basePosition
+  if (position >= info.lastPosition) return
+  try {
+    for (const piece of logPieces(env, directory, info.number, undefined)) {
+      position = piece.position
+      if (position >= info.lastPosition) return
+      await env.clock.sleep(0)
+    }
+  } catch (error) {
+    if (store.archive.files.includes(info)) throw error
+  }
+  // Trimmed meanwhile: nobody can miss it.
+  if (position >= info.lastPosition || !store.archive.files.includes(info)) return
+  const path = joinPath(directory, logFileName(info.number))
+  throw corruption(path, info.sizeBytes, `the file ends at position ${position}, not ${info.lastPosition}`)
+}
+
 /**
  * Writes a store of everything committed so far to `path`, which must not exist, while this one goes on. Segments
  * are linked where the file system can, else copied. The directory appears at `path` once it is whole and durable.
  */
 export async function checkpointStore(store: Store, path: string): Promise<Position> {
   const { env } = store
-  if (env.fs.stat(path)) throw new VarveError('VARVE_INVALID_ARGUMENT', `${path} exists already`)
+  if (exists(env, path)) throw new VarveError('VARVE_INVALID_ARGUMENT', `${path} exists already`)
   await store.flush()
   const view = store.tree.view.acquire()
   const staged = `${path}.partial`
@@ -88,10 +110,10 @@ export async function checkpointStore(store: Store, path: string): Promise<Posit
     versions.rotate()
     await versions.close()
     env.fs.rename(staged, path)
-    env.fs.syncDirectory(path.slice(0, Math.max(1, path.lastIndexOf('/'))))
+    syncParents(env, path)
     return flushedPosition
   } catch (error) {
-    if (env.fs.stat(staged)) removeDirectory(env, staged)
+    removeQuietly(env, staged)
     throw ioError(error, 'writing the checkpoint', path)
   } finally {
     view.release()
@@ -122,6 +144,21 @@ async function copyBytes(env: Env, source: File, target: File): Promise<void> {
   } finally {
     target.close()
   }
+}
+
+function exists(env: Env, path: string): boolean {
+  try {
+    return env.fs.stat(path) !== undefined
+  } catch (error) {
+    throw ioError(error, 'writing the checkpoint', path)
+  }
+}
+
+/** After an error, which is the one to report. What is left the next checkpoint to that path removes. */
+function removeQuietly(env: Env, staged: string): void {
+  try {
+    if (env.fs.stat(staged)) removeDirectory(env, staged)
+  } catch {}
 }
 
 /** Only ever called on the staging directory that this file made. */

@@ -95,6 +95,7 @@ export class Store {
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
+      onWritten: (memtable) => this.#keepHistory(memtable.logNumber),
       onFlushed: (memtable) => this.#onFlushed(memtable),
       onFailure: (error) => this.#onBackgroundFailure(error),
       emit: (event) => this.events.emit(event),
@@ -149,7 +150,11 @@ export class Store {
       else await store.#startWriting(recovered.length > 0, position, listing)
       store.#seedTimes(recovered)
     } catch (error) {
+      store.#cancelRoll?.()
       await store.scheduler.stop()
+      store.#log.close()
+      await versions.close()
+      await remover.done()
       tree.close()
       throw error
     }
@@ -290,6 +295,7 @@ export class Store {
     this.#log.start(number, memory, position)
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
+    if (this.#earlyFailure !== undefined) this.#pipeline.fail(this.#earlyFailure)
     refuseForeignWrites(this.tree, this.#pipeline)
     this.#rollLater(this.options.log.maxAgeMs)
     this.#removeObsolete(listing, number, position)
@@ -297,6 +303,8 @@ export class Store {
   }
 
   #onRecoveryFailure: ((error: unknown) => void) | undefined
+  /** What ended background work before there was a pipeline to stop. */
+  #earlyFailure: unknown
 
   #makePipeline(position: Position): CommitPipeline {
     const hooks = {
@@ -365,6 +373,14 @@ export class Store {
     }
   }
 
+  /** A file that stays for readers of the log is on disk before recovery can do without it: no hole in what they read. */
+  async #keepHistory(logNumber: number): Promise<void> {
+    const isRead = this.options.log.maxBytes > 0 || this.archive.hasPins || this.tree.cursors().size > 0
+    if (!isRead) return
+    if (this.#pipeline) await this.#log.syncUpTo(logNumber)
+    else await syncFile(this.env, joinPath(this.directory, logFileName(logNumber)))
+  }
+
   #onFlushed(memtable: Memtable): void {
     if (!this.#pipeline) return
     this.#pipeline.noteFlushed(memtable.lastPosition)
@@ -374,7 +390,8 @@ export class Store {
 
   #onBackgroundFailure(error: unknown): void {
     if (this.#onRecoveryFailure) this.#onRecoveryFailure(error)
-    else this.#pipeline?.fail(error)
+    else if (this.#pipeline) this.#pipeline.fail(error)
+    else this.#earlyFailure = error
   }
 
   /** What a crash left behind, and log files beyond their retention. Only names that are ours. */
@@ -389,7 +406,7 @@ export class Store {
         (kind === 'manifest' && number !== versions.manifestNumber)
       const path = joinPath(this.directory, name)
       // A compaction that began meanwhile may have removed it.
-      if (isOrphan && this.env.fs.stat(path)) this.env.fs.remove(path)
+      if (isOrphan) removeIfThere(this.env, path)
     }
     const retained = logsFrom(listing, version.firstLogNumber).filter((number) => number < logNumber)
     this.archive.load(retained, position)
@@ -429,6 +446,26 @@ function logsFrom(listing: DirectoryListing, logNumber: number): number[] {
 /** When the first change of a memtable that is not empty was committed. */
 function firstChangeMs(memtable: Memtable): number {
   return readFrameHeader(memtable.bytes, LOG_HEADER_BYTES).timestampMs
+}
+
+/** What can't be removed harms nobody: its number is never used again, and the next open tries once more. */
+function removeIfThere(env: Env, path: string): void {
+  try {
+    if (env.fs.stat(path)) env.fs.remove(path)
+  } catch {}
+}
+
+async function syncFile(env: Env, path: string): Promise<void> {
+  try {
+    const file = env.fs.open(path, 'read')
+    try {
+      await file.syncAsync()
+    } finally {
+      file.close()
+    }
+  } catch (error) {
+    throw ioError(error, 'syncing', path)
+  }
 }
 
 function newStoreId(env: Env): Buffer {

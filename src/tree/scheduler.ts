@@ -17,6 +17,8 @@ const FLUSH_LANE = 0
 const MERGE_LANE = 1
 
 export interface SchedulerHooks {
+  /** A memtable is about to be in segments only: its log file is needed no more, but as history. */
+  onWritten(memtable: Memtable): Promise<void>
   /** A memtable is in segments, durably. */
   onFlushed(memtable: Memtable): void
   /** Background work failed for good: no write may be taken any more. */
@@ -33,6 +35,7 @@ export class Scheduler {
   #compacting: Promise<void> | undefined
   /** Manual compactions that wait for the running one. */
   #isManual = false
+  #manual: Promise<void> | undefined
   #isStopped = false
   #mergeNumbers: { readonly first: number; readonly count: number } | undefined
   readonly counts = { flushes: 0, compactions: 0, moves: 0 }
@@ -84,9 +87,11 @@ export class Scheduler {
       if (this.#isStopped) return
     }
     this.#isManual = true
+    const task = wholeRangeTask(this.#tree, range)
+    const running = task ? this.#run(task) : Promise.resolve()
+    this.#manual = running.catch(() => {})
     try {
-      const task = wholeRangeTask(this.#tree, range)
-      if (task) await this.#run(task)
+      await running
     } finally {
       this.#isManual = false
       this.wake()
@@ -99,6 +104,7 @@ export class Scheduler {
     await this.#flushing
     await this.runner.close()
     await this.#compacting
+    await this.#manual
     this.#removeAbandoned()
   }
 
@@ -135,6 +141,7 @@ export class Scheduler {
     const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
+    await this.#hooks.onWritten(memtable)
     await tree.install(
       {
         added,
@@ -278,7 +285,12 @@ export class Scheduler {
     const { first, count } = this.#mergeNumbers
     for (let number = first; number < first + count; number++) {
       const path = joinPath(this.#tree.directory, segmentFileName(number))
-      if (!known.has(number) && fs.stat(path)) fs.remove(path)
+      if (known.has(number)) continue
+      try {
+        if (fs.stat(path)) fs.remove(path)
+      } catch {
+        // The next open removes it.
+      }
     }
   }
 }

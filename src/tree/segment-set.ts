@@ -57,7 +57,9 @@ export class SegmentSet {
   }
 
   release(number: number): void {
-    const segment = this.#open.get(number)!
+    const segment = this.#open.get(number)
+    // A reader that lets go after the store was closed.
+    if (!segment) return
     segment.uses--
     this.#collect(number, segment)
   }

@@ -135,10 +135,15 @@ export class VersionSet {
     const seed = manifestSeed(header)
     const record = encodeRecord(encodeEdit(this.#wholeVersion()), 0, seed)
     const file = this.#attempt('creating', path, () => this.#env.fs.open(path, 'create'))
-    writeFully(file, Buffer.concat([header, record]), 0)
-    this.#attempt('syncing', path, () => file.sync())
-    this.#syncDirectory()
-    this.#pointCurrentAt(manifestFileName(number))
+    try {
+      writeFully(file, Buffer.concat([header, record]), 0)
+      this.#attempt('syncing', path, () => file.sync())
+      this.#syncDirectory()
+      this.#pointCurrentAt(manifestFileName(number))
+    } catch (error) {
+      file.close()
+      throw error
+    }
     this.#file?.close()
     const previous = this.#manifestNumber
     this.#file = file
@@ -146,7 +151,7 @@ export class VersionSet {
     this.#seed = seed
     this.#length = header.length + record.length
     this.#syncedTo = this.#length
-    if (previous > 0) this.#env.fs.remove(joinPath(this.#directory, manifestFileName(previous)))
+    if (previous > 0) this.#removeQuietly(joinPath(this.#directory, manifestFileName(previous)))
   }
 
   /**
@@ -216,12 +221,22 @@ export class VersionSet {
     this.#attempt('replacing', current, () => {
       if (this.#env.fs.stat(temporary)) this.#env.fs.remove(temporary)
       const file = this.#env.fs.open(temporary, 'create')
-      writeFully(file, encodeCurrent(name), 0)
-      file.sync()
-      file.close()
+      try {
+        writeFully(file, encodeCurrent(name), 0)
+        file.sync()
+      } finally {
+        file.close()
+      }
       this.#env.fs.rename(temporary, current)
     })
     this.#syncDirectory()
+  }
+
+  /** A manifest that CURRENT does not name harms nobody; the next open removes it. */
+  #removeQuietly(path: string): void {
+    try {
+      this.#env.fs.remove(path)
+    } catch {}
   }
 
   #syncDirectory(): void {
