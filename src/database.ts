@@ -31,6 +31,8 @@ import { storeStats } from './store/stats.js'
 import { Store } from './store/store.js'
 import { TypedStore } from './store/typed-store.js'
 import type { Lookup } from './tree/tree-view.js'
+import type { View, ViewDefinition, ViewState } from './view/contract.js'
+import { closeViews, openView, removeDroppedViews } from './view/views.js'
 
 /**
  * Opens a store, creating the directory if needed. After any crash it opens without an option; only damage to data
@@ -48,7 +50,9 @@ export async function open<K = string, V = string>(
   const values = codecOf<V>('value', options.valueEncoding)
   const resolved = resolveOptions(options)
   const absolute = resolved.env.fs.resolve(path)
-  return new Database(absolute, resolved, new TypedStore(await Store.open(absolute, resolved), keys, values))
+  const store = await Store.open(absolute, resolved)
+  removeDroppedViews(store)
+  return new Database(absolute, resolved, new TypedStore(store, keys, values))
 }
 
 /**
@@ -292,6 +296,19 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return new Bootstrap({ store, keys, values, resume, isLive: live, signal })
   }
 
+  /**
+   * Opens derived data that is a pure function of the log, and keeps it in step: see `ViewDefinition`. Resolves
+   * before it is built: reads wait for that, and `ready` tells. A view that is open already under another version
+   * is built anew beside the old version, which answers until then. Views keep their data in the store's directory,
+   * each in a store of its own; checkpoints leave them out. Open views pin the log where they stand; a view that is
+   * not opened within a minute of the store may lose its place and is then built anew.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_READ_ONLY`, `VARVE_POSITION_LOST` (`from: 'start'` or
+   * `install`, and the log no longer reaches back that far).
+   */
+  view<S = ViewState>(name: string, definition: ViewDefinition<K, V, S>): Promise<View<S>> {
+    return openView(this.#typed, name, definition)
+  }
+
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
     this.#typed.store.throwIfClosed()
@@ -344,7 +361,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /**
    * After `VARVE_NO_SPACE` or another failure that stopped writes: closes what is left and recovers, as opening
-   * again would. Snapshots and iterators from before fail with `VARVE_CLOSED`; listeners stay.
+   * again would. Snapshots, iterators and views from before fail with `VARVE_CLOSED`; listeners stay.
    */
   async resume(): Promise<void> {
     if (!this.#typed.store.failure) return
@@ -353,7 +370,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /**
    * For followers: closes the store, does something with its directory and opens it again. `get`, `getMany`,
-   * `getEntry` and `has` wait meanwhile; snapshots and iterators from before fail with `VARVE_CLOSED`.
+   * `getEntry` and `has` wait meanwhile; snapshots, iterators and views from before fail with `VARVE_CLOSED`.
    */
   protected reopen(
     between: () => Promise<void>,
@@ -369,11 +386,11 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** A store is about to take the place of the one before. */
   protected opened(_store: Store): void {}
 
-  /** Waits for what is in flight and makes everything durable. Idempotent. */
+  /** Closes consumers and views, waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
     const { store } = this.#typed
-    const closing = closeConsumers(store)
-    return closing ? closing.then(() => store.close()) : store.close()
+    const closing = [closeConsumers(store), closeViews(store)].filter((part) => part !== undefined)
+    return closing.length === 0 ? store.close() : Promise.all(closing).then(() => store.close())
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -406,6 +423,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   async #reopen(between: () => Promise<void>, createIfMissing: boolean): Promise<void> {
     const { store: previous } = this.#typed
     // Its failure, if any, is known and the reason to be here.
+    await closeViews(previous)
     await previous.close().catch(() => {})
     let failure: unknown
     await between().catch((error: unknown) => {

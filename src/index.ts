@@ -30,3 +30,12 @@ export type {
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'
+export type {
+  View,
+  ViewDefinition,
+  ViewRange,
+  ViewReadOptions,
+  ViewReads,
+  ViewState,
+  ViewStatus,
+} from './view/contract.js'

@@ -20,6 +20,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   store: 9,
   feed: 10,
   replication: 11,
+  view: 11,
   'database.ts': 12,
   testing: 12,
   'testing.ts': 13,

@@ -53,3 +53,55 @@ export function joinPath(directory: string, name: string): string {
 function digits(number: number): string {
   return String(number).padStart(MIN_DIGITS, '0')
 }
+
+/** What the name of a view's directory says. */
+export interface ViewDirectoryName {
+  readonly view: string
+  readonly version: string
+  /** Tells builds of one version apart; never used twice while a directory of that number is there. */
+  readonly build: number
+  /** The directory is on its way out: whatever is left in it goes. */
+  readonly isRemoved: boolean
+}
+
+const VIEW_DIRECTORY = /^((?:[a-z0-9_]|%[0-9a-f]{2})+)@((?:[a-z0-9_.]|%[0-9a-f]{2})+)-(\d{6,})\.view(\.tmp)?$/
+const REMOVED_SUFFIX = '.tmp'
+
+/** Capital letters are written as bytes too: some file systems do not tell them apart. */
+export function viewDirectoryName(view: string, version: string, build: number): string {
+  return `${plain(view, /[a-z0-9_]/)}@${plain(version, /[a-z0-9_.]/)}-${digits(build)}.view`
+}
+
+/** The name that a view's directory gets before it is removed. */
+export function removedViewName(name: string): string {
+  return `${name}${REMOVED_SUFFIX}`
+}
+
+/** Undefined for a name that `viewDirectoryName` and `removedViewName` would not have given. */
+export function parseViewDirectoryName(name: string): ViewDirectoryName | undefined {
+  const match = VIEW_DIRECTORY.exec(name)
+  if (!match) return undefined
+  const [, view, version, build, suffix] = match
+  const parsed = { view: fromPlain(view!), version: fromPlain(version!), build: Number(build) }
+  const given = viewDirectoryName(parsed.view, parsed.version, parsed.build)
+  if (!Number.isSafeInteger(parsed.build) || `${given}${suffix ?? ''}` !== name) return undefined
+  return { ...parsed, isRemoved: suffix !== undefined }
+}
+
+function plain(text: string, allowed: RegExp): string {
+  let written = ''
+  for (const byte of new TextEncoder().encode(text)) {
+    const char = String.fromCharCode(byte)
+    written += byte < 128 && allowed.test(char) ? char : `%${byte.toString(16).padStart(2, '0')}`
+  }
+  return written
+}
+
+function fromPlain(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    // Bytes that are no UTF-8: writing them again gives another name.
+    return ''
+  }
+}

@@ -1,5 +1,12 @@
 import type { Env } from '../env/env.js'
-import { CURRENT_NAME, joinPath, LOCK_NAME, type ParsedFileName, parseFileName } from '../env/file-names.js'
+import {
+  CURRENT_NAME,
+  joinPath,
+  LOCK_NAME,
+  type ParsedFileName,
+  parseFileName,
+  parseViewDirectoryName,
+} from '../env/file-names.js'
 import { errorCode } from '../env/system-error.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 
@@ -11,6 +18,8 @@ export interface DirectoryEntry extends ParsedFileName {
 export interface DirectoryListing {
   readonly files: readonly DirectoryEntry[]
   readonly hasCurrent: boolean
+  /** Whether views keep their data in it. */
+  readonly hasViews: boolean
   /** Above every number in use. */
   readonly firstFreeNumber: number
 }
@@ -51,7 +60,8 @@ export function listDirectory(env: Env, directory: string): DirectoryListing {
     files.push({ ...parsed, name })
     highest = Math.max(highest, parsed.number)
   }
-  return { files, hasCurrent: names.includes(CURRENT_NAME), firstFreeNumber: highest + 1 }
+  const hasViews = names.some((name) => parseViewDirectoryName(name)?.isRemoved === false)
+  return { files, hasCurrent: names.includes(CURRENT_NAME), hasViews, firstFreeNumber: highest + 1 }
 }
 
 /**

@@ -15,6 +15,15 @@ export type StoreEvent =
       readonly position: number
       readonly oldestPosition: number
     }
+  /** A view's reads are answered by this version from now on. */
+  | { readonly type: 'view.switched'; readonly name: string; readonly version: string }
+  /** A view no longer follows the log; its `retry` lets it go on. */
+  | {
+      readonly type: 'view.failed'
+      readonly name: string
+      readonly version: string
+      readonly error: Error
+    }
   /** Writes have stopped for good; `health` in `stats()` says the same. */
   | { readonly type: 'store.failed'; readonly error: Error }
   /** A follower takes its leader's log. */

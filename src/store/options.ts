@@ -20,6 +20,8 @@ export interface StoreOptions extends TreeOptions {
   readonly log: Required<LogRetentionOptions>
   /** Whether log memory is used again: not where readers keep views of it. */
   readonly reusesLogMemory: boolean
+  /** Whether the directory is locked: not where a lock above it holds it already. */
+  readonly takesLock: boolean
 }
 
 /** Options, checked and completed. `env` is for tests and for embedding in something that is not Node. */
@@ -62,6 +64,7 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
     workers: integer('workers', options.workers, 1, 0, 4),
     log: resolveRetention(options.log ?? {}),
     reusesLogMemory: !usesViews,
+    takesLock: true,
   }
   if (resolved.readOnly && options.errorIfExists) throw invalid('readOnly contradicts errorIfExists')
   return resolved

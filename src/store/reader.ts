@@ -59,6 +59,19 @@ export class PointReader<K, V> {
     }
   }
 
+  /** The value at once where no block has to be waited for, else a promise of it. For loops that watch the clock. */
+  read(key: K): V | undefined | Promise<V | undefined> {
+    this.#store.throwIfClosed()
+    const prepared = this.#keys.prepare(key)
+    try {
+      return this.#find(prepared, this.#store.position, this.#quick) ? this.#value() : undefined
+    } catch (error) {
+      if (!(error instanceof BlockNeeded)) throw error
+      const kept = typeof prepared === 'string' ? prepared : Buffer.from(prepared)
+      return this.#getSlow(kept, undefined, this.decodeValue, error)
+    }
+  }
+
   readonly decodeValue = (lookup: Lookup): V =>
     this.#values.decode(lookup.bytes as Buffer, lookup.valueStart, lookup.valueEnd)
 
@@ -178,7 +191,8 @@ export class PointReader<K, V> {
   }
 }
 
-function checkReach({ atLeast, timeoutMs }: ReadOptions): void {
+/** @throws VarveError `VARVE_INVALID_ARGUMENT` for an `atLeast` or a `timeoutMs` that is none. */
+export function checkReach({ atLeast, timeoutMs }: ReadOptions): void {
   const isPosition = atLeast === undefined || (Number.isSafeInteger(atLeast) && atLeast >= 0)
   if (!isPosition) throw new VarveError('VARVE_INVALID_ARGUMENT', 'atLeast is a position')
   const isTime = timeoutMs === undefined || (typeof timeoutMs === 'number' && timeoutMs >= 0)

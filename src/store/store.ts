@@ -29,6 +29,8 @@ import { refuseForeignWrites } from './write-refusal.js'
 const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
 /** However short `log.maxAgeMs` is, the log file being written is completed for its age no more often than this. */
 const ROLL_MS_MIN = 10_000
+/** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
+const VIEW_HOLD_MS = 60_000
 /** Log memory kept for the next memtable, so that a load does not allocate and fault in new memory all the time. */
 const SPARE_LOG_MEMORY = 1
 
@@ -58,6 +60,7 @@ export class Store {
   #isClosed = false
   #closing: Promise<void> | undefined
   #cancelRoll: (() => void) | undefined
+  #cancelHold: (() => void) | undefined
   readonly #commitListeners = new Set<() => void>()
 
   private constructor(parts: {
@@ -106,7 +109,8 @@ export class Store {
   static async open(path: string, options: StoreOptions): Promise<Store> {
     const { env, readOnly } = options
     const directory = prepareDirectory(env, path, options)
-    const lock = readOnly ? undefined : takeLock(env, joinPath(directory, LOCK_NAME))
+    const takesLock = !readOnly && options.takesLock
+    const lock = takesLock ? takeLock(env, joinPath(directory, LOCK_NAME)) : undefined
     try {
       return await Store.#openLocked(directory, options, lock)
     } catch (error) {
@@ -240,6 +244,7 @@ export class Store {
   async #close(): Promise<void> {
     const pipeline = this.#pipeline
     this.#cancelRoll?.()
+    this.#cancelHold?.()
     await pipeline?.close()
     this.#isClosed = true
     this.#notifyCommit()
@@ -410,6 +415,7 @@ export class Store {
     }
     const retained = logsFrom(listing, version.firstLogNumber).filter((number) => number < logNumber)
     this.archive.load(retained, position)
+    if (listing.hasViews) this.#holdForViews(position)
     this.archive.trim(position)
   }
 
@@ -418,6 +424,12 @@ export class Store {
     const older = logsFrom(listing, 0).filter((number) => number < (firstReplayed ?? Number.MAX_SAFE_INTEGER))
     this.archive.keepFiles()
     this.archive.load(older, flushedPosition)
+  }
+
+  /** Where views stand is known once they are opened: until then everything the log still has is theirs. */
+  #holdForViews(position: Position): void {
+    const pin = this.archive.pin(this.archive.basePosition ?? position)
+    this.#cancelHold = this.env.clock.afterUnref(VIEW_HOLD_MS, () => pin.release())
   }
 
   #notifyCommit(): void {
