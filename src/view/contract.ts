@@ -65,7 +65,7 @@ export interface ViewDefinition<K = string, V = string, S = ViewState> {
   readonly keyEncoding?: ViewKeyEncoding<never> | undefined
   /** Of the view's own values; default `'utf8'`. */
   readonly valueEncoding?: ViewValueEncoding<never> | undefined
-  /** Bytes of memory for the view's own store; default 32 MiB. */
+  /** Bytes of memory for the view's own store; default 64 MiB. */
   readonly memory?: number | undefined
   /** After the switch the old version is kept, and follows the log, for `rollback`. Default false. */
   readonly keepPrevious?: boolean | undefined

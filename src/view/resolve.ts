@@ -6,7 +6,7 @@ import type { ViewDefinition, ViewHooks } from './contract.js'
 
 const NAME_BYTES_MAX = 48
 const VERSION = /^[A-Za-z0-9._-]{1,32}$/
-const MEMORY_DEFAULT = 32 * 2 ** 20
+const MEMORY_DEFAULT = 64 * 2 ** 20
 /** Merges of one view hold up the flushes of others no longer than that takes. */
 const SEGMENT_BYTES = 8 * 2 ** 20
 
