@@ -39,6 +39,7 @@ export function freshRecord(
   const position: Position = isSnapshot ? store.position : 0
   return {
     storeId,
+    lineage: lineageOf(store),
     position,
     logNumber: logNumberOf(store, position),
     durable: store.durablePosition,
@@ -58,6 +59,8 @@ export function installedRecord(
   if (!record || record.parts.length > 0)
     throw invalid('what is installed is a checkpoint of a view that was built')
   checkEncodings(record, encodings)
+  if (record.lineage !== lineageOf(store))
+    throw invalid('what is installed is of a store that is no copy of this one')
   const { position } = record
   if (position > store.position) {
     throw invalid(`what is installed is at position ${position}, but the store is at ${store.position}`)
@@ -67,6 +70,10 @@ export function installedRecord(
     throw new VarveError('VARVE_POSITION_LOST', message, { position: store.oldestPosition })
   }
   return { ...record, storeId, logNumber: logNumberOf(store, position), durable: position, serving: 0 }
+}
+
+function lineageOf(store: Store): string {
+  return Buffer.from(store.lineage).toString('hex')
 }
 
 /** @throws VarveError `VARVE_INVALID_ARGUMENT`. */

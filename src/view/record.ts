@@ -10,6 +10,8 @@ import type { Bytes } from '../util/bytes.js'
 export interface ViewRecord {
   /** The id of the main store, in hexadecimal. */
   readonly storeId: string
+  /** What the main store and its copies have in common, in hexadecimal. */
+  readonly lineage: string
   /** Everything up to here is in the output; while the snapshot is read: the position it is of. */
   readonly position: Position
   /** The number of the log file that held `position`: a crash may put other changes in its place, in another file. */

@@ -1,7 +1,7 @@
 import { VarveError } from '../errors.js'
-import { type Change, type ClearOp, decodeChange } from '../feed/change.js'
+import { type Change, ChangeDecoder, type ClearOp } from '../feed/change.js'
 import { LogCursor } from '../feed/log-cursor.js'
-import type { KeyRange } from '../key/key-range.js'
+import { batchSizeBytes } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { BatchOp, Range } from '../store/contract.js'
 import type { StoreRangeIterator } from '../store/range-iterator.js'
@@ -15,6 +15,8 @@ import type { SnapshotPart } from './record.js'
 /** Entries and bytes of one change that a snapshot is made into. */
 const CHANGE_OPS_MAX = 256
 const CHANGE_BYTES_MAX = 64 * 1024
+/** Batches larger than this are decoded in slices: less takes about a millisecond. */
+const BATCH_BYTES_AT_ONCE = 128 * 1024
 
 /** Where a source stands: what is to be written down with the output. */
 export interface SourcePlace {
@@ -30,6 +32,7 @@ export interface SourcePlace {
  */
 export class ChangeSource<K, V> {
   readonly #main: TypedStore<K, V>
+  readonly #decoder: ChangeDecoder<K, V>
   #position: Position
   #parts: SnapshotPart[]
   #cursor: LogCursor
@@ -39,6 +42,7 @@ export class ChangeSource<K, V> {
 
   constructor(main: TypedStore<K, V>, place: SourcePlace) {
     this.#main = main
+    this.#decoder = new ChangeDecoder(main.keys, main.values, undefined)
     this.#position = place.position
     this.#parts = [...place.parts]
     this.#cursor = new LogCursor(main.store, place.position)
@@ -72,18 +76,16 @@ export class ChangeSource<K, V> {
     this.#ready = []
     this.#next = 0
     if (this.#position >= limit) return
-    const { keys, values } = this.#main
+    const { store } = this.#main
     await this.#cursor.step(limit, (position, timestamp, bytes, batchOffset) => {
       const upTo = this.#coveredAt(position)
-      const place = { position, timestamp, bytes, batchOffset }
-      if (!upTo) {
-        this.#ready.push(decodeChange(place, keys, values, undefined)!)
-        return
+      const decoder = upTo ? this.#decoderUpTo(upTo) : this.#decoder
+      if (batchSizeBytes(bytes, batchOffset) > BATCH_BYTES_AT_ONCE) {
+        const decoding = decoder.decodeLarge(position, timestamp, bytes, batchOffset, store.fairTurn)
+        return decoding.then((change) => this.#add(position, timestamp, change, upTo))
       }
-      const range: KeyRange = { start: Buffer.alloc(0), end: successor(upTo) }
-      const change = decodeChange(place, keys, values, range)
-      const ops = change?.ops.map((op) => (op.type === 'clear' ? this.#clip(op, upTo) : op)) ?? []
-      this.#ready.push({ position, timestamp, ops })
+      this.#add(position, timestamp, decoder.decode(position, timestamp, bytes, batchOffset), upTo)
+      return undefined
     })
   }
 
@@ -116,6 +118,25 @@ export class ChangeSource<K, V> {
       return undefined
     }
     return { position: pin.position, timestamp: store.env.clock.wallMs(), ops }
+  }
+
+  #add(
+    position: Position,
+    timestamp: number,
+    change: Change<K, V> | undefined,
+    upTo: Buffer | undefined,
+  ): void {
+    if (!upTo && change) {
+      this.#ready.push(change)
+      return
+    }
+    const ops = change?.ops.map((op) => (op.type === 'clear' ? this.#clip(op, upTo!) : op)) ?? []
+    this.#ready.push({ position, timestamp, ops })
+  }
+
+  #decoderUpTo(upTo: Buffer): ChangeDecoder<K, V> {
+    const { keys, values } = this.#main
+    return new ChangeDecoder(keys, values, { start: Buffer.alloc(0), end: successor(upTo) })
   }
 
   async close(): Promise<void> {

@@ -103,7 +103,7 @@ class Views {
   }
 
   #hostFor(main: TypedStore<unknown, unknown>): VersionHost {
-    const storeId = this.#store.id.toString('hex')
+    const storeId = this.#store.storeId.toString('hex')
     return { main, storeId, directories: this.#directories }
   }
 }
