@@ -110,9 +110,16 @@ export interface OpenOptions<K = string, V = string> {
 export interface LogRetentionOptions {
   /** Keep up to so many bytes of closed log files; default 0. */
   readonly maxBytes?: number
-  /** Drop retained files older than this, even under `maxBytes`; default: no limit. */
+  /**
+   * Drop retained files whose last change is older than this, even under `maxBytes` and when nothing is written;
+   * default: no limit. A file is completed when its first change is that old, so no change stays twice as long. Under
+   * ten seconds only files that are full or flushed by hand are completed in time.
+   */
   readonly maxAgeMs?: number
-  /** A reader's pin keeps at most so many bytes; beyond it the reader loses its position. Default 1 GiB. */
+  /**
+   * Readers and consumers, open or not, keep at most so many bytes of closed log files between them; beyond it the
+   * slowest loses its position, with the event `log.evicted` or `consumer.evicted`. Default 1 GiB.
+   */
   readonly pinnedMaxBytes?: number
 }
 

@@ -4,13 +4,7 @@ import type { FileRemover } from '../env/file-remover.js'
 import { readFully } from '../env/write-fully.js'
 import type { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import {
-  FRAME_HEADER_BYTES,
-  LOG_HEADER_BYTES,
-  type LogHeader,
-  readFrameHeader,
-  readLogHeader,
-} from '../log/log-format.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, type LogHeader, readFrameHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
 import type { LogRetentionOptions } from './contract.js'
 import type { HeldCursor } from './held-cursors.js'
@@ -60,18 +54,16 @@ export class LogArchive {
    */
   load(numbers: readonly number[], lastPosition: Position): void {
     let end = lastPosition
-    let endMs: number | undefined
-    let previousNumber = 0
+    let next: LogHeader | undefined
     for (const number of [...numbers].reverse()) {
       const header = this.#readHeader(number)
       if (this.#damage) return
-      const isNext = header && (previousNumber === 0 || previousNumber === number)
-      const found = isNext ? this.#inspect(number, end, endMs) : undefined
-      if (found && found.info.basePosition <= end) {
-        this.#files.unshift(found.info)
-        end = found.info.basePosition
-        endMs = found.createdMs
-        previousNumber = header?.previousNumber ?? 0
+      const isNext = header && (!next || next.previousNumber === 0 || next.previousNumber === number)
+      const info = isNext ? this.#inspect(number, end, header, next) : undefined
+      if (info && info.basePosition <= end) {
+        this.#files.unshift(info)
+        end = info.basePosition
+        next = header
       } else {
         this.#remove(number)
       }
@@ -192,28 +184,33 @@ export class LogArchive {
     }
   }
 
-  /** @param endMs when the next file was started, if that is known. */
+  /** Undefined where the end of the file is missing. @param next the header of the file after it, if one is kept. */
   #inspect(
     number: number,
     lastPosition: Position,
-    endMs: number | undefined,
-  ): { readonly info: LogFileInfo; readonly createdMs: number } | undefined {
+    header: LogHeader,
+    next: LogHeader | undefined,
+  ): LogFileInfo | undefined {
     const { env, directory } = this.#setup
     const path = joinPath(directory, logFileName(number))
     const stat = env.fs.stat(path)
-    if (!stat || stat.sizeBytes < LOG_HEADER_BYTES) return undefined
-    const file = env.fs.open(path, 'read')
+    if (!stat) return undefined
+    const { sizeBytes, modifiedMs } = stat
+    // A power loss took the end of a file that was not to stay when it was flushed: history begins after it.
+    if (next?.previousNumber === number && sizeBytes < next.previousBytes) return undefined
+    const { basePosition, createdMs } = header
+    const openedMs = this.#firstFrameMs(path, sizeBytes) ?? createdMs
+    const closedMs = Math.max(openedMs, Math.min(next?.createdMs ?? modifiedMs, modifiedMs))
+    return { number, basePosition, lastPosition, sizeBytes, openedMs, closedMs }
+  }
+
+  #firstFrameMs(path: string, sizeBytes: number): number | undefined {
+    if (sizeBytes < LOG_HEADER_BYTES + FRAME_HEADER_BYTES) return undefined
+    const file = this.#setup.env.fs.open(path, 'read')
     try {
-      const { sizeBytes, modifiedMs } = stat
-      const bytes = Buffer.alloc(Math.min(sizeBytes, LOG_HEADER_BYTES + FRAME_HEADER_BYTES))
-      readFully(file, bytes, 0)
-      const header = readLogHeader(bytes, path)
-      if (!header) return undefined
-      const { basePosition, createdMs } = header
-      const hasFrame = bytes.length === LOG_HEADER_BYTES + FRAME_HEADER_BYTES
-      const openedMs = hasFrame ? readFrameHeader(bytes, LOG_HEADER_BYTES).timestampMs : createdMs
-      const closedMs = Math.max(openedMs, Math.min(endMs ?? modifiedMs, modifiedMs))
-      return { info: { number, basePosition, lastPosition, sizeBytes, openedMs, closedMs }, createdMs }
+      const bytes = Buffer.alloc(FRAME_HEADER_BYTES)
+      readFully(file, bytes, LOG_HEADER_BYTES)
+      return readFrameHeader(bytes, 0).timestampMs
     } finally {
       file.close()
     }

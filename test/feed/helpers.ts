@@ -81,6 +81,11 @@ export class HandClock implements Clock {
     return this.#timers.length
   }
 
+  /** Later at once, without a timer. */
+  skip(ms: number): void {
+    this.#nowMs += ms
+  }
+
   /** Lets time pass, each timer at its time, and work that it starts come to its end. */
   async pass(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms
@@ -93,8 +98,20 @@ export class HandClock implements Clock {
       await turns(6)
     }
     this.#nowMs = endMs
+    // The files in memory take their time by the real clock.
+    await new Promise((resolve) => setTimeout(resolve, 1))
     await turns(6)
   }
+}
+
+/** Lets time pass until the work is done: what waits for a timer on its way goes on. */
+export async function whilePassing<T>(clock: HandClock, work: Promise<T>): Promise<T> {
+  let isDone = false
+  const done = work.finally(() => {
+    isDone = true
+  })
+  while (!isDone) await clock.pass(5)
+  return done
 }
 
 export function handClockEnv(clock: HandClock, env: MemoryEnv = memoryEnv()): MemoryEnv {
