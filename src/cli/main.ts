@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addConsumerCommands } from './consumers.js'
 import { addDemoCommands } from './demo.js'
 import { exitStatusOf } from './failure.js'
 import { addInspectCommands } from './inspect.js'
@@ -26,6 +27,7 @@ function buildProgram(): Command {
   addTransferCommands(program)
   addUpkeepCommands(program)
   addInspectCommands(program)
+  addConsumerCommands(program)
   addDemoCommands(program)
   return program
 }
