@@ -52,6 +52,8 @@ export class Consumer<K, V> implements AsyncDisposable {
   #shown: Position
   #wanted: Position
   #acknowledging: Promise<unknown> | undefined
+  /** Handlers of parked changes that are running. */
+  readonly #retries = new Set<AbortController>()
   #closing: Promise<void> | undefined
 
   /** Use `Database.consumer`. */
@@ -199,26 +201,20 @@ export class Consumer<K, V> implements AsyncDisposable {
     this.#throwIfClosed()
     if (typeof handler !== 'function') throw invalid('a handler is a function')
     this.#requireParked(position)
-    const feed = new ConsumerFeed(this.#typed, position - 1, false, undefined)
     const controller = new AbortController()
+    this.#retries.add(controller)
     const tx = new StoreTransaction(this.#typed, controller.signal)
     try {
-      const changes = await feed.next()
-      const change = changes?.find((candidate) => candidate.position === position)
-      if (!change) throw invalid(`there is no change at position ${position}`)
-      try {
-        await handler(change, tx)
-      } catch (error) {
-        throw handlerFailed(position, error)
-      }
+      const change = await this.#changeAt(position)
+      await this.#unlessClosed(async () => handler(change, tx), position, controller.signal)
       while (!tx.validateNow()) await tx.catchUp()
       this.#throwIfClosed()
       this.#requireParked(position)
       await this.#cursor.unpark(position, tx)
     } finally {
+      this.#retries.delete(controller)
       controller.abort()
       tx.close()
-      feed.close()
     }
   }
 
@@ -233,7 +229,7 @@ export class Consumer<K, V> implements AsyncDisposable {
 
   /** Closes it and forgets its position: a consumer of that name starts anew, and the log is not kept for it. */
   async drop(): Promise<void> {
-    if (this.#closing) throw new VarveError('VARVE_CLOSED', 'the consumer is closed')
+    if (this.#closing) throw this.#closed()
     const parked = this.parked()
     const dropped = (async () => {
       await this.#close(false)
@@ -247,8 +243,30 @@ export class Consumer<K, V> implements AsyncDisposable {
     return this.close()
   }
 
+  async #changeAt(position: Position): Promise<Change<K, V>> {
+    const feed = new ConsumerFeed(this.#typed, position - 1, false, undefined)
+    try {
+      while (feed.position < position) {
+        const found = (await feed.next())?.find((change) => change.position === position)
+        if (found) return found
+      }
+    } finally {
+      feed.close()
+    }
+    throw invalid(`there is no change at position ${position}`)
+  }
+
+  /** As the handler of a parked change, or fails when the consumer is closed first. */
+  #unlessClosed(call: () => Promise<void>, position: Position, signal: AbortSignal): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(this.#closed()), { once: true })
+      call().then(resolve, (error) => reject(handlerFailed(position, error)))
+    })
+  }
+
   async #close(savesPlace: boolean): Promise<void> {
     try {
+      for (const retry of this.#retries) retry.abort()
       this.#run?.stop()
       await this.#running
       await this.#reader?.return()
@@ -304,7 +322,11 @@ export class Consumer<K, V> implements AsyncDisposable {
 
   #throwIfClosed(): void {
     this.#typed.store.throwIfClosed()
-    if (this.#closing) throw new VarveError('VARVE_CLOSED', `the consumer ${this.name} is closed`)
+    if (this.#closing) throw this.#closed()
+  }
+
+  #closed(): VarveError {
+    return new VarveError('VARVE_CLOSED', `the consumer ${this.name} is closed`)
   }
 }
 

@@ -83,6 +83,12 @@ describe('a handler that throws', () => {
     const resumed = await again.consumer('c')
     expect(again.stats().consumers).toMatchObject([{ name: 'c', position: 6, parked: 2 }])
     expect(resumed.parked().map(({ position }) => position)).toEqual([3, 6])
+    const other = await again.consumer('other')
+    await other.run(() => Promise.reject(new Error('x')), { onError: 'park' })
+    const hanging = codeOf(() => other.retry(1, forever))
+    await turns(2)
+    await other.drop()
+    expect(await hanging).toBe('VARVE_CLOSED')
     const failure = await failureOf(() => resumed.retry(3, () => Promise.reject(new Error('still bad'))))
     expect(failure).toMatchObject({ code: 'VARVE_HANDLER', position: 3 })
     await resumed.retry(3, async ({ ops: [op] }, tx) => {

@@ -5,7 +5,7 @@ import type { Change } from '../../src/index.js'
 import { pad, until } from '../store/helpers.js'
 import { changesOf, HandClock, handClockEnv, KEPT, type Opened, openKept, SEED, turns } from './helpers.js'
 
-/** Applies a change to a map, as any copy of the store would. */
+/** Applies a change to a map, as every copy of the store does. */
 function applyTo(state: Map<string, string>, { ops }: Change<string, string>): void {
   for (const op of ops) {
     if (op.type === 'put') state.set(op.key, op.value)
