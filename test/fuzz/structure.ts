@@ -19,6 +19,8 @@ export function mutateLog(bytes: Uint8Array, random: SeededRandom): Buffer {
   const header = Buffer.from(bytes.subarray(0, LOG_HEADER_BYTES))
   const seed = logSeed(header.subarray(56, 72), readU64(header, 16))
   const frames = splitLog(Buffer.from(bytes))
+  // What follows the last frame: room for frames to come.
+  const tail = bytes.subarray(frames.reduce((end, frame) => end + frame.length, LOG_HEADER_BYTES))
   for (let left = 1 + random.below(2); left > 0; left--) {
     const at = random.below(frames.length + 1)
     if (at === frames.length) {
@@ -35,7 +37,7 @@ export function mutateLog(bytes: Uint8Array, random: SeededRandom): Buffer {
   for (const frame of frames) {
     if (frame.length >= FRAME_HEADER_BYTES) writeU32(frame, 0, crc32(frame, 4, frame.length, seed))
   }
-  return Buffer.concat([header, ...frames])
+  return Buffer.concat([header, ...frames, random.below(10) > 0 ? tail : mutate(Buffer.from(tail), random)])
 }
 
 function mutateFrame(frame: Buffer, random: SeededRandom): Buffer {
@@ -53,7 +55,9 @@ function mutateFrame(frame: Buffer, random: SeededRandom): Buffer {
 function splitLog(bytes: Buffer): Buffer[] {
   const frames: Buffer[] = []
   for (let at = LOG_HEADER_BYTES; at < bytes.length; ) {
-    const end = at + FRAME_HEADER_BYTES + readFrameHeader(bytes, at).bodyBytes
+    const { bodyBytes, kind } = readFrameHeader(bytes, at)
+    if (kind === 0) break
+    const end = at + FRAME_HEADER_BYTES + bodyBytes
     frames.push(Buffer.from(bytes.subarray(at, end)))
     at = end
   }
