@@ -13,6 +13,7 @@ const CHUNK_BYTES = 256 * 1024
 const IDLE_MS = 60_000
 
 interface HeldCopy {
+  readonly followerId: string
   readonly session: string
   readonly store: Store
   readonly view: TreeView
@@ -29,7 +30,8 @@ export class CopyShelf {
     this.#copiesMax = copiesMax
   }
 
-  open(store: Store): CopyOffer {
+  open(store: Store, followerId: string): CopyOffer {
+    this.release(followerId)
     if (this.#copies.size >= this.#copiesMax)
       throw new VarveError('VARVE_LIMIT', `${this.#copiesMax} copies are fetched already`)
     const view = store.tree.view.acquire()
@@ -46,10 +48,11 @@ export class CopyShelf {
     const id = Buffer.alloc(16)
     store.env.random.fill(id)
     const segments = new Map(added.map(({ meta }) => [meta.number, meta]))
-    const copy: HeldCopy = { session: id.toString('hex'), store, view, segments, cancelExpiry: undefined }
-    this.#copies.set(copy.session, copy)
+    const session = id.toString('hex')
+    const copy: HeldCopy = { followerId, session, store, view, segments, cancelExpiry: undefined }
+    this.#copies.set(session, copy)
     this.#keep(copy)
-    return { session: copy.session, edit: asBuffer(edit) }
+    return { session, edit: asBuffer(edit) }
   }
 
   read(session: string, number: number): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
@@ -57,6 +60,11 @@ export class CopyShelf {
     const meta = copy?.segments.get(number)
     if (!copy || !meta) throw new VarveError('VARVE_POSITION_LOST', 'that copy is not held any more')
     return { sizeBytes: meta.sizeBytes, bytes: this.#bytes(copy, meta) }
+  }
+
+  /** The follower has fetched what it wanted, or begins anew. */
+  release(followerId: string): void {
+    for (const copy of [...this.#copies.values()]) if (copy.followerId === followerId) this.#drop(copy)
   }
 
   close(): void {

@@ -45,6 +45,7 @@ export async function fetchCopy(
     await fetchSegment(env, staged, meta, await connection.segment(offer.session, meta.number, signal))
   }
   attempt(staged, () => env.fs.syncDirectory(staged))
+  await connection.fetched(followerId, signal)
   for (const segment of metas) {
     throwIfAborted(signal)
     const job: VerifyJob = { kind: 'verify', directory: staged, segment }

@@ -52,8 +52,9 @@ export class FollowerList {
   /** A stream begins after `after`. A follower that comes back takes its old stream's place. */
   connect(id: string | undefined, after: Position, cutTransport: () => void): FollowerEntry {
     const previous = id === undefined ? undefined : this.#entries.get(id)
-    if (previous) this.#drop(previous)
     const entry = this.#add(id ?? `reader-${this.#nextAnonymous++}`, id === undefined, after)
+    // Only now: between the two pins the log could be trimmed.
+    if (previous) this.#drop(previous)
     entry.isConnected = true
     entry.cutTransport = cutTransport
     this.#settle()
@@ -71,8 +72,8 @@ export class FollowerList {
   /** Keeps the log after `position` for a follower that is about to come. */
   hold(id: string, position: Position): void {
     const previous = this.#entries.get(id)
-    if (previous) this.#drop(previous)
     this.#expireLater(this.#add(id, false, position))
+    if (previous) this.#drop(previous)
   }
 
   /** Takes note of what a follower has; one that is not connected shows at least that it is there. */

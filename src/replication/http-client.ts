@@ -87,6 +87,11 @@ export class HttpLeader implements LeaderConnection {
     await this.#whole(response, JSON_BYTES_MAX)
   }
 
+  async fetched(follower: string, signal: AbortSignal): Promise<void> {
+    const response = await this.#call({ path: '/v1/fetched', body: { follower }, signal })
+    await this.#whole(response, JSON_BYTES_MAX)
+  }
+
   close(): void {
     this.#agent.destroy()
   }

@@ -110,16 +110,17 @@ function buildApp(leader: Leader, options: HttpServerOptions): Hono<Env> {
     c.env.outgoing.setHeader('content-length', sizeBytes)
     return send(c.env.outgoing, bytes)
   })
-  app.post(
-    '/v1/ack',
-    bodyLimit({ maxSize: BODY_BYTES_MAX, onError: () => refusal(413, tooLong()) }),
-    async (c) => {
-      const { follower, position } = asRecord(await c.req.json())
-      if (!isPosition(position)) throw invalid('position is a position')
-      leader.ack(followerId(follower), position)
-      return c.body(null, 204)
-    },
-  )
+  const limit = bodyLimit({ maxSize: BODY_BYTES_MAX, onError: () => refusal(413, tooLong()) })
+  app.post('/v1/ack', limit, async (c) => {
+    const { follower, position } = asRecord(await c.req.json())
+    if (!isPosition(position)) throw invalid('position is a position')
+    leader.ack(followerId(follower), position)
+    return c.body(null, 204)
+  })
+  app.post('/v1/fetched', limit, async (c) => {
+    leader.releaseCopy(followerId(asRecord(await c.req.json()).follower))
+    return c.body(null, 204)
+  })
   app.get('/metrics', async (c) => c.text(await formatMetrics(leader.store, leader.list.entries)))
   refuseTheRest(app)
   return app
@@ -158,7 +159,8 @@ function refuseTheRest(app: Hono<Env>): void {
     '/metrics',
   ]
   for (const path of paths) app.all(path, () => refusal(405, readOnly(), { allow: 'GET' }))
-  app.all('/v1/ack', () => refusal(405, readOnly(), { allow: 'POST' }))
+  for (const path of ['/v1/ack', '/v1/fetched'])
+    app.all(path, () => refusal(405, readOnly(), { allow: 'POST' }))
   app.notFound((c) =>
     c.req.method === 'GET'
       ? refusal(404, invalid('there is nothing at this path'))

@@ -80,6 +80,7 @@ export class Leader {
     if (this.list.connectedCount >= this.#limits.followersMax)
       throw new VarveError('VARVE_LIMIT', `${this.#limits.followersMax} followers are connected already`)
     const entry = this.list.connect(request.followerId, after, cut)
+    if (request.followerId !== undefined) this.#copies.release(request.followerId)
     return this.#stream(store, entry, after, signal)
   }
 
@@ -91,9 +92,13 @@ export class Leader {
   /** Holds a copy of the segments, and the log after it, for a follower whose position is lost. */
   openCopy(followerId: string): CopyOffer {
     const store = this.#open()
-    const offer = this.#copies.open(store)
+    const offer = this.#copies.open(store, followerId)
     this.list.hold(followerId, store.tree.version.flushedPosition)
     return offer
+  }
+
+  releaseCopy(followerId: string): void {
+    this.#copies.release(followerId)
   }
 
   /** The bytes of one segment of a copy. @throws VarveError `VARVE_POSITION_LOST`: the copy is not held any more. */

@@ -44,6 +44,8 @@ export interface LeaderConnection {
   segment(session: string, number: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>
   /** The follower has everything up to `position`, as durable as it makes it. */
   ack(followerId: string, position: Position, signal: AbortSignal): Promise<void>
+  /** The follower needs its copy no longer; the log after it is still kept. */
+  fetched(followerId: string, signal: AbortSignal): Promise<void>
   close(): void
 }
 

@@ -30,8 +30,9 @@ export function openMemoryFollower(
   leader: string,
   options: Partial<FollowerOptions> = {},
   env: MemoryEnv = memoryEnv({ seed: 2 }),
+  path = FOLLOWER,
 ): Promise<Follower> {
-  return openFollower(FOLLOWER, { ...TINY, leader, ...options, env } as FollowerOptions)
+  return openFollower(path, { ...TINY, leader, ...options, env } as FollowerOptions)
 }
 
 /** Every change of the log, as text. */
