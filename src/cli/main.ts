@@ -7,6 +7,7 @@ import { exitStatusOf } from './failure.js'
 import { addInspectCommands } from './inspect.js'
 import { endQuietlyOnClosedPipe } from './output.js'
 import { addReadCommands } from './read.js'
+import { addReplicationCommands } from './replicate.js'
 import { addTransferCommands } from './transfer.js'
 import { addUpkeepCommands } from './upkeep.js'
 import { addWriteCommands } from './write.js'
@@ -28,6 +29,7 @@ function buildProgram(): Command {
   addUpkeepCommands(program)
   addInspectCommands(program)
   addConsumerCommands(program)
+  addReplicationCommands(program)
   addDemoCommands(program)
   return program
 }
