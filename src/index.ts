@@ -30,6 +30,13 @@ export type {
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'
+export {
+  type AggregateKind,
+  type AggregateOptions,
+  type AggregateReads,
+  aggregate,
+  type Totals,
+} from './view/aggregate.js'
 export type {
   View,
   ViewDefinition,
@@ -39,3 +46,19 @@ export type {
   ViewState,
   ViewStatus,
 } from './view/contract.js'
+export type { IndexKey } from './view/derived-entries.js'
+export {
+  type FullTextOptions,
+  type FullTextReads,
+  fullText,
+  type TextDocument,
+  type TextHit,
+  type TextSearchOptions,
+} from './view/full-text.js'
+export {
+  type FindOptions,
+  type IndexRange,
+  type IndexReads,
+  type SecondaryIndexOptions,
+  secondaryIndex,
+} from './view/secondary-index.js'

@@ -338,7 +338,10 @@ export class Build {
   get #isFull(): boolean {
     const { overlay } = this.#state
     if (overlay.isSorting && overlay.count >= GROUP_SORTED_MAX) return true
-    return overlay.count >= GROUP_OPS_MAX || overlay.sizeBytes >= GROUP_BYTES_MAX
+    return (
+      overlay.count >= (this.definition.hooks?.groupOpsMax ?? GROUP_OPS_MAX) ||
+      overlay.sizeBytes >= GROUP_BYTES_MAX
+    )
   }
 
   // Hot: once for every change (bench/view.bench.js).

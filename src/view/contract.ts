@@ -84,6 +84,8 @@ export interface ViewDefinition<K = string, V = string, S = ViewState> {
 export interface ViewHooks {
   /** Called after each group of changes: may write too. True if there is more to do. */
   tidy?(state: never): boolean | Promise<boolean>
+  /** A group commits once it holds so many writes. */
+  readonly groupOpsMax?: number
   /** Data in memory that is kept in step with what commits. */
   memory?(): ViewMemory
   /** Reads that the view gets beside its own. */
