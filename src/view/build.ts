@@ -129,7 +129,7 @@ export class Build {
 
   /** Keeps the log from the record's position on. */
   pin(): void {
-    this.#pin ??= this.#setup.main.store.archive.pin(pinFor(this.#record.position))
+    this.#pin ??= this.#setup.main.store.archive.pin(pinFor(this.#setup.main.store, this.#record.position))
   }
 
   /** Fills the memory that a helper keeps, in slices. */
@@ -401,7 +401,7 @@ export class Build {
       this.#setup.hooks.onAdvance()
     }
     if (this.#unsynced && this.#store.durablePosition >= this.#unsynced.own) {
-      this.#pin?.advance(pinFor(this.#unsynced.position))
+      this.#pin?.advance(pinFor(this.#setup.main.store, this.#unsynced.position))
       const isCurrent = this.#unsynced.own === this.#store.position
       this.#unsynced = isCurrent ? undefined : { own: this.#store.position, position: this.#record.position }
     }
@@ -463,8 +463,8 @@ export class Build {
 }
 
 /** The file with the last change is kept too: by its number a later open knows that the change is still the same. */
-function pinFor(position: Position): Position {
-  return Math.max(0, position - 1)
+function pinFor({ oldestPosition }: Store, position: Position): Position {
+  return Math.min(position, Math.max(position - 1, oldestPosition - 1))
 }
 
 /** The log file that holds a position; 0 where it is gone. */
