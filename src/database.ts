@@ -276,7 +276,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** A transaction that the caller commits, or closes; nothing is tried again. */
   begin(options: { readonly signal?: AbortSignal } = {}): OpenTransaction<K, V> {
-    const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal)
+    const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal, false)
     tx.begin()
     return tx
   }

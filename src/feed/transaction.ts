@@ -1,9 +1,10 @@
 import { VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { type CursorState, checkKey, checkValue, type EncodedOp } from '../store/batch-encoder.js'
+import { type CursorState, checkKey, checkValue } from '../store/batch-encoder.js'
 import { type Prepared, toBytes } from '../store/codec.js'
 import type { Durability, Range } from '../store/contract.js'
+import type { BatchVisitor } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
 import { checkDurability } from '../store/options.js'
 import { StoreSnapshot } from '../store/snapshot.js'
@@ -51,8 +52,10 @@ export interface OpenTransaction<K, V> extends Transaction<K, V>, Disposable {
 export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   readonly signal: AbortSignal
   readonly #typed: TypedStore<K, V>
-  readonly #reads = new ReadSet()
-  readonly #writes = new WriteBuffer()
+  readonly #isBrief: boolean
+  #reads: ReadSet | undefined
+  /** Made with the first write: most changes that a consumer is given leave nothing to write. */
+  #writes: WriteBuffer | undefined
   #snapshot: StoreSnapshot | undefined
   #pin: LogPin | undefined
   /** Stands where the log was last compared with what was read. */
@@ -60,9 +63,11 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   #hasConflict = false
   #isClosed = false
 
-  constructor(typed: TypedStore<K, V>, signal: AbortSignal) {
+  /** @param isBrief its owner is sure to close it. */
+  constructor(typed: TypedStore<K, V>, signal: AbortSignal, isBrief = true) {
     this.#typed = typed
     this.signal = signal
+    this.#isBrief = isBrief
   }
 
   get position(): Position {
@@ -75,18 +80,13 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   }
 
   get hasWrites(): boolean {
-    return !this.#writes.isEmpty
-  }
-
-  /** The writes as they commit. */
-  ops(): EncodedOp[] {
-    return this.#writes.ops()
+    return this.#writes !== undefined && !this.#writes.isEmpty
   }
 
   get(key: K): Promise<V | undefined> {
     try {
       const prepared = this.#prepare(key)
-      const own = this.#writes.find(prepared)
+      const own = this.#writes?.find(prepared)
       if (own) return Promise.resolve(this.#decode(own.value))
       const { reader } = this.#typed
       const snapshot = this.#noteRead(prepared)
@@ -98,7 +98,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
 
   getSync(key: K): V | undefined {
     const prepared = this.#prepare(key)
-    const own = this.#writes.find(prepared)
+    const own = this.#writes?.find(prepared)
     if (own) return this.#decode(own.value)
     return this.#typed.reader.getSync(key, this.#noteRead(prepared))
   }
@@ -106,7 +106,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   async getMany(keys: readonly K[]): Promise<(V | undefined)[]> {
     if (!Array.isArray(keys)) throw invalid('getMany takes an array of keys')
     const prepared = (keys as readonly K[]).map((key) => this.#prepare(key))
-    const own = prepared.map((key) => this.#writes.find(key))
+    const own = prepared.map((key) => this.#writes?.find(key))
     const missing = keys.filter((_, i) => !own[i])
     let snapshot = this.#snapshot
     for (const [i, key] of prepared.entries()) if (!own[i]) snapshot = this.#noteRead(key)
@@ -117,7 +117,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
 
   async has(key: K): Promise<boolean> {
     const prepared = this.#prepare(key)
-    const own = this.#writes.find(prepared)
+    const own = this.#writes?.find(prepared)
     if (own) return own.value !== undefined
     return (await this.#typed.reader.get(key, this.#noteRead(prepared), () => true)) ?? false
   }
@@ -128,17 +128,17 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     if (range.snapshot !== undefined) throw invalid('a transaction reads at its own position')
     this.begin()
     const isReverse = range.reverse ?? false
-    const own = this.#writes.inRange(keyRange, isReverse)
+    const own = this.#writes?.inRange(keyRange, isReverse) ?? []
     return this.#walk(keyRange, range, own)
   }
 
   put(key: K, value: V): void {
     const prepared = this.#prepare(key)
-    this.#writes.set(owned(prepared), owned(checkValue(this.#typed.values.prepare(value))))
+    this.#write().set(owned(prepared), owned(checkValue(this.#typed.values.prepare(value))))
   }
 
   del(key: K): void {
-    this.#writes.set(owned(this.#prepare(key)), undefined)
+    this.#write().set(owned(this.#prepare(key)), undefined)
   }
 
   clear(range: Range<K> = {}): void {
@@ -147,7 +147,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     if (reverse !== undefined || limit !== undefined || snapshot !== undefined) {
       throw invalid('clear takes no reverse, limit or snapshot')
     }
-    this.#writes.clear(this.#typed.ranges.rangeOf(range))
+    this.#write().clear(this.#typed.ranges.rangeOf(range))
   }
 
   async commit(options: { readonly durability?: Durability } = {}): Promise<Position> {
@@ -172,11 +172,11 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   validateNow(): boolean {
     this.#throwIfClosed()
     const log = this.#checked
-    if (!log || this.#reads.isEmpty) return true
+    if (!log || !this.#reads || this.#reads.isEmpty) return true
     const { store } = this.#typed
     store.pipeline.commitNow()
     while (log.position < store.position) {
-      if (!log.stepNow(store.position, this.#compare)) return false
+      if (!log.stepNow(store.position, this.#compare())) return false
       this.#throwIfConflict()
     }
     return true
@@ -187,7 +187,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     const { store } = this.#typed
     try {
       while (this.#checked && this.#checked.position < store.position) {
-        await this.#checked.step(store.position, this.#compare)
+        await this.#checked.step(store.position, this.#compare())
         this.#throwIfConflict()
         await store.fairTurn.due()
       }
@@ -201,7 +201,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
 
   /** One batch of the writes and of consumers' states. Must follow `validateNow` without an `await`. */
   write(cursors: readonly CursorState[], durability: Durability | undefined): Promise<Position> {
-    return this.#typed.writer.commit(this.#writes.ops(), cursors, durability)
+    return this.#typed.writer.commit(this.#writes?.ops() ?? [], cursors, durability)
   }
 
   close(): void {
@@ -216,9 +216,12 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     this.close()
   }
 
-  readonly #compare = (_position: Position, _timestamp: number, bytes: Bytes, batchOffset: number) => {
-    if (!this.#hasConflict) this.#hasConflict = this.#reads.isTouchedBy(bytes, batchOffset)
-    return undefined
+  /** Made when it is needed: a transaction without reads has nothing to compare. */
+  #compare(): BatchVisitor {
+    return (_position, _timestamp, bytes, batchOffset) => {
+      if (!this.#hasConflict) this.#hasConflict = this.#reads!.isTouchedBy(bytes, batchOffset)
+      return undefined
+    }
   }
 
   /** Stored entries and own writes as one ordered walk; notes how far it came. */
@@ -234,7 +237,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     const noteRead = (from: Bytes, to: Bytes | undefined) => {
       if (!read) {
         read = { start: from, end: to }
-        this.#reads.addRange(read)
+        this.#reads!.addRange(read)
       }
       read.start = from
       read.end = to
@@ -259,7 +262,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
           next++
           const written = mine!.write.value
           if (written !== undefined) value = { value: this.#decode(written)! }
-        } else if (!this.#writes.isCleared(bytes)) {
+        } else if (!this.#writes?.isCleared(bytes)) {
           value = { value: entry!.value }
         }
         if (order <= 0) entry = await this.#nextStored(stored)
@@ -288,7 +291,8 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     const { store } = this.#typed
     // Reads see every write that was called before.
     store.pipeline.commitNow()
-    this.#snapshot = new StoreSnapshot(store)
+    this.#snapshot = new StoreSnapshot(store, this.#isBrief)
+    this.#reads = new ReadSet()
     this.#checked = new LogCursor(store, this.#snapshot.position)
     this.#pin = store.archive.pin(this.#snapshot.position)
     return this.#snapshot
@@ -296,8 +300,13 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
 
   #noteRead(key: Prepared): StoreSnapshot {
     const snapshot = this.begin()
-    this.#reads.addKey(typeof key === 'string' ? Buffer.from(key) : cloneBytes(key))
+    this.#reads!.addKey(typeof key === 'string' ? Buffer.from(key) : ownedBytes(key))
     return snapshot
+  }
+
+  #write(): WriteBuffer {
+    this.#writes ??= new WriteBuffer()
+    return this.#writes
   }
 
   #prepare(key: K): Prepared {
@@ -323,9 +332,16 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
   }
 }
 
+/** Copies up to this are pieces of Node's pool: memory of their own would cost more than they do. */
+const POOLED_BYTES_MAX = 1024
+
 /** Callers may change their buffers as soon as a call returned. */
 function owned(value: Prepared): Prepared {
-  return typeof value === 'string' ? value : cloneBytes(value)
+  return typeof value === 'string' ? value : ownedBytes(value)
+}
+
+function ownedBytes(value: Uint8Array): Bytes {
+  return value.length <= POOLED_BYTES_MAX ? Buffer.from(value) : cloneBytes(value)
 }
 
 function invalid(message: string): VarveError {

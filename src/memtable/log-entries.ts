@@ -83,7 +83,8 @@ export function readCursor(bytes: Bytes, op: number, into: Map<string, Bytes>): 
   const nameStart = op + OP_HEADER_BYTES
   const nameEnd = nameStart + opKeyLength(bytes, op)
   const name = asBuffer(bytes).toString('utf8', nameStart, nameEnd)
-  into.set(name, cloneBytes(bytes, nameEnd, nameEnd + opValueLength(bytes, op)))
+  // Small, and written often: a piece of the pool is the cheapest copy.
+  into.set(name, Buffer.from(bytes.subarray(nameEnd, nameEnd + opValueLength(bytes, op))))
 }
 
 export function doubled(array: Uint32Array): Uint32Array<ArrayBuffer> {

@@ -12,13 +12,16 @@ const abandoned = new FinalizationRegistry<{ readonly store: Store; readonly pos
 export class StoreSnapshot implements Snapshot {
   readonly position: Position
   readonly #store: Store
+  readonly #isBrief: boolean
   #isClosed = false
 
-  constructor(store: Store) {
+  /** @param isBrief its owner is sure to close it, and soon: nothing has to watch over that. */
+  constructor(store: Store, isBrief = false) {
     this.#store = store
+    this.#isBrief = isBrief
     this.position = store.position
     store.tree.pin(this.position)
-    abandoned.register(this, { store, position: this.position }, this)
+    if (!isBrief) abandoned.register(this, { store, position: this.position }, this)
   }
 
   get isClosed(): boolean {
@@ -33,8 +36,9 @@ export class StoreSnapshot implements Snapshot {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    abandoned.unregister(this)
     this.#store.tree.unpin(this.position)
+    if (this.#isBrief) return
+    abandoned.unregister(this)
     this.#store.scheduler.wake()
   }
 
