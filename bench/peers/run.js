@@ -59,7 +59,7 @@ function installPeers() {
   if (status !== 0) throw new Error(`npm install --prefix ${HERE} ended with status ${status}`)
 }
 
-const running = { child: undefined, dir: undefined }
+const running = { child: undefined, dir: undefined, runs: [] }
 
 /** Runs one engine once in its own process; what it wrote is removed however it ends. */
 async function runRound(engine, options) {
@@ -98,7 +98,7 @@ function runChild(engine, dir, { entries, valueBytes, memory, budgetMs, limitMs 
 }
 
 async function runAll(options) {
-  const runs = []
+  const { runs } = running
   for (let round = 1; round <= options.rounds; round++) {
     for (const engine of options.engines) {
       const start = performance.now()
@@ -140,16 +140,18 @@ function print(options, runs) {
   console.log(lowestLine(rows))
 }
 
-function stop(signal) {
+/** Shows what is there: a run of hours is not lost when it is stopped. */
+function stop(signal, options) {
   running.child?.kill('SIGKILL')
   if (running.dir) removeDirectory(running.dir)
+  if (running.runs.length > 0) print(options, running.runs)
   process.exit(signal === 'SIGINT' ? 130 : 143)
 }
 
 async function main() {
   const options = readOptions()
   installPeers()
-  process.on('SIGINT', stop).on('SIGTERM', stop)
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop(signal, options))
   const runs = await runAll(options)
   if (options.json)
     writeFileSync(options.json, `${JSON.stringify({ options, machine: machine(), runs }, null, 2)}\n`)
