@@ -1,10 +1,18 @@
 import { VarveError } from './errors.js'
 import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
-import { ChangeFeed } from './feed/change-feed.js'
-import { CompactedFeed } from './feed/compacted-feed.js'
+import {
+  type CompareOptions,
+  compareDigests,
+  compareStores,
+  compareWithDigest,
+  type Divergence,
+  type Side,
+} from './feed/compare.js'
 import type { Consumer } from './feed/consumer.js'
 import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
+import { type Digest, type DigestOptions, digestStore } from './feed/digest.js'
+import { openFeed } from './feed/open-feed.js'
 import { type TransactionOptions, transact } from './feed/transact.js'
 import { type OpenTransaction, StoreTransaction, type Transaction } from './feed/transaction.js'
 import type { Position } from './key/position.js'
@@ -56,6 +64,34 @@ export async function open<K = string, V = string>(
 }
 
 /**
+ * Finds out whether two stores hold the same, at the lower of their positions: that what is left of both logs is
+ * the same, batch for batch, and that what is live is. Undefined if so; else the first range of positions that
+ * differs and, where both are open, the first position and keys. Either may be the digest of a store elsewhere.
+ * Reads both once, in slices. A store that has merged what the other one does not have yet is compared once that
+ * one has caught up.
+ * @throws VarveError `VARVE_TIMEOUT` if that takes too long, `VARVE_INVALID_ARGUMENT` for digests of different
+ * positions or ranges, `VARVE_POSITION_LOST` for the digest of a position that was flushed over, `VARVE_ABORTED`.
+ */
+export async function compare<K, V>(
+  a: Database<K, V> | Digest,
+  b: Database<K, V> | Digest,
+  options: CompareOptions = {},
+): Promise<Divergence | undefined> {
+  if (a instanceof Database && b instanceof Database) return compareStores(sideOf(a), sideOf(b), options)
+  if (a instanceof Database) return compareWithDigest(sideOf(a), b as Digest, options)
+  if (b instanceof Database) return compareWithDigest(sideOf(b), a, options)
+  return compareDigests(a, b)
+}
+
+/** What lies behind a `Database`; set by the class itself. */
+let typedOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
+
+function sideOf<K, V>(db: Database<K, V>): Side {
+  const { store, reader } = typedOf(db)
+  return { store, reach: (options) => reader.reach(options) }
+}
+
+/**
  * An open store. Every method may be called at any time; un-awaited writes commit in call order, and arguments may
  * be reused as soon as a call returns. After `close` everything fails with `VARVE_CLOSED`.
  */
@@ -67,6 +103,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   static typedStoreOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
   static {
     Database.typedStoreOf = (db) => db.#typed
+  }
+
+  static {
+    typedOf = (db) => db.#typed
   }
 
   readonly #path: string
@@ -227,14 +267,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * `VARVE_INVALID_ARGUMENT` for a position that is none or is not there yet, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
    */
   changes(options: ChangesOptions<K> = {}): AsyncIterableIterator<Change<K, V>> {
-    const store = this.#typed.store
-    store.throwIfClosed()
-    const { keys, values } = this.#typed
-    const { live: isLive = false, compacted = false, prefix, signal } = options
-    const after = startOfFeed(store, options.after, compacted)
-    const range = prefix === undefined ? undefined : this.#typed.ranges.rangeOf({ prefix })
-    const setup = { store, keys, values, after, isLive, range, signal }
-    return compacted ? new CompactedFeed(setup) : new ChangeFeed(setup)
+    return openFeed(this.#typed, options)
   }
 
   /**
@@ -307,6 +340,20 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    */
   view<S = ViewState>(name: string, definition: ViewDefinition<K, V, S>): Promise<View<S>> {
     return openView(this.#typed, name, definition)
+  }
+
+  /**
+   * What the store holds at one position, so short that it can be sent: see `Digest`. Reads everything once, in
+   * slices, from a snapshot. Waits until everything up to there is acknowledged.
+   * @throws VarveError `VARVE_TIMEOUT` for an `at` that is not reached in time, `VARVE_POSITION_LOST` for one that is
+   * flushed over already (with the oldest position that is not), `VARVE_INVALID_ARGUMENT`, `VARVE_ABORTED`.
+   */
+  async digest(options: DigestOptions = {}): Promise<Digest> {
+    const { at, timeoutMs, ranges, signal } = options
+    if (at !== undefined)
+      await this.#typed.reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
+    const { store } = this.#typed
+    return digestStore(store, { at: at ?? store.position, ranges, signal })
   }
 
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
@@ -440,18 +487,6 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   #members(): Database<unknown, unknown>[] {
     return [...this.#family].flatMap((reference) => reference.deref() ?? [])
   }
-}
-
-function startOfFeed(store: Store, after: Position | undefined, isCompacted: boolean): Position {
-  const oldest = isCompacted ? 1 : store.oldestPosition
-  if (after === undefined) return oldest - 1
-  if (!Number.isSafeInteger(after) || after < 0) throw invalid('after is a position')
-  if (after > store.position) throw invalid(`after is ${after}, but the store is at ${store.position}`)
-  if (after < oldest - 1) {
-    const message = `the log no longer holds position ${after + 1}: it starts at ${oldest}`
-    throw new VarveError('VARVE_POSITION_LOST', message, { position: oldest })
-  }
-  return after
 }
 
 function invalid(message: string): VarveError {

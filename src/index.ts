@@ -1,10 +1,12 @@
-export { Database, open } from './database.js'
+export { compare, Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
 export type { BootstrapEvent } from './feed/bootstrap.js'
 export type { Change, ClearOp } from './feed/change.js'
+export type { CompareOptions, Divergence } from './feed/compare.js'
 export type { Consumer, ReadingOptions, RunOptions } from './feed/consumer.js'
 export type { ConsumerHandler } from './feed/consumer-run.js'
 export type { ConsumerOptions } from './feed/consumers.js'
+export type { Digest, DigestOptions, PositionRange, RangeDigest } from './feed/digest.js'
 export type { ErrorPolicy, RetryOptions } from './feed/error-policy.js'
 export type { TransactionOptions } from './feed/transact.js'
 export type { OpenTransaction, Transaction } from './feed/transaction.js'
@@ -30,6 +32,7 @@ export type {
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'
+export { type RestoreOptions, restore } from './store/restore.js'
 export {
   type AggregateKind,
   type AggregateOptions,

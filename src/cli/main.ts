@@ -8,6 +8,8 @@ import { addInspectCommands } from './inspect.js'
 import { endQuietlyOnClosedPipe } from './output.js'
 import { addReadCommands } from './read.js'
 import { addReplicationCommands } from './replicate.js'
+import { addRestoreCommand } from './restore.js'
+import { addTailCommand } from './tail.js'
 import { addTransferCommands } from './transfer.js'
 import { addUpkeepCommands } from './upkeep.js'
 import { addWriteCommands } from './write.js'
@@ -24,6 +26,8 @@ function buildProgram(): Command {
     .addHelpText('after', '\nExit status: 0; 1 a finding, or not found; 2 wrong use.')
     .exitOverride()
   addReadCommands(program)
+  addTailCommand(program)
+  addRestoreCommand(program)
   addWriteCommands(program)
   addTransferCommands(program)
   addUpkeepCommands(program)

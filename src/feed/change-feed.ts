@@ -5,9 +5,13 @@ import type { Position } from '../key/position.js'
 import type { Codec } from '../store/codec.js'
 import { type BatchVisitor, SMALL_BATCH_BYTES } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
+import { LogTail } from '../store/log-tail.js'
 import type { Store } from '../store/store.js'
 import { type Change, ChangeDecoder } from './change.js'
 import { LogCursor } from './log-cursor.js'
+
+/** How often the files of a store that another process writes are looked at. */
+const POLL_MS = 25
 
 export interface FeedSetup<K, V> {
   readonly store: Store
@@ -41,6 +45,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
   /** Calls are served one after another. */
   #tail: Promise<unknown> | undefined
   #wake: (() => void) | undefined
+  #files: LogTail | undefined
   readonly #onAbort = () => this.#wake?.()
 
   constructor(setup: FeedSetup<K, V>) {
@@ -107,7 +112,8 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
     if (this.#cursor.position >= upTo) return false
     if (this.#cursor.position >= store.promisedPosition) {
       if (!isLive) return false
-      await this.#waitForMore()
+      if (store.options.readOnly) await this.#followFiles()
+      else await this.#waitForMore()
       return true
     }
     await this.#cursor.step(Math.min(store.promisedPosition, upTo), this.#visit)
@@ -126,6 +132,21 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
     const change = this.#decoder.decode(position, timestampMs, bytes, batchOffset)
     if (change) this.#ready.push(change)
     return undefined
+  }
+
+  /** A store that is read only sees nothing new of itself: the files tell what the one that writes them has done. */
+  async #followFiles(): Promise<void> {
+    const { env, directory } = this.#setup.store
+    this.#files ??= new LogTail(env, directory, this.#cursor.position)
+    if (await this.#files.step(this.#visit)) return
+    let cancel: (() => void) | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      cancel = env.clock.after(POLL_MS, resolve)
+      if (this.#isClosed || this.#setup.signal?.aborted) resolve()
+    })
+    cancel?.()
+    this.#wake = undefined
   }
 
   async #waitForMore(): Promise<void> {
@@ -159,6 +180,7 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
     this.#ready = []
     this.#pin.release()
     this.#cursor.close()
+    this.#files?.close()
     this.#setup.signal?.removeEventListener('abort', this.#onAbort)
   }
 }

@@ -1,6 +1,6 @@
 import type { Env, File } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
-import { readFullyAsync } from '../env/write-fully.js'
+import { readFully, readFullyAsync } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
 import {
   FRAME_BATCHES,
@@ -106,6 +106,13 @@ export class LogFileReader {
     // A file that is being written has more the next time.
     if (fault) this.#forget()
     return fault
+  }
+
+  /** All of the file, as it is now. Blocks the thread: for a file that is damaged. */
+  readWhole(): Buffer {
+    const bytes = Buffer.alloc(this.#file.sizeBytes())
+    readFully(this.#file, bytes, 0)
+    return bytes
   }
 
   close(): void {

@@ -120,7 +120,8 @@ export async function checkpointStore(store: Store, path: string): Promise<Posit
   }
 }
 
-async function copyFile(env: Env, from: string, to: string): Promise<void> {
+/** A link where the file system can, else a durable copy. */
+export async function copyFile(env: Env, from: string, to: string): Promise<void> {
   if (env.fs.link(from, to)) return
   const source = env.fs.open(from, 'read')
   try {
@@ -155,13 +156,13 @@ function exists(env: Env, path: string): boolean {
 }
 
 /** After an error, which is the one to report. What is left the next checkpoint to that path removes. */
-function removeQuietly(env: Env, staged: string): void {
+export function removeQuietly(env: Env, staged: string): void {
   try {
     if (env.fs.stat(staged)) removeDirectory(env, staged)
   } catch {}
 }
 
-/** Only ever called on the staging directory that this file made. */
+/** Only ever called on the staging directory that the caller made. */
 function removeDirectory(env: Env, path: string): void {
   for (const name of env.fs.list(path)) env.fs.remove(joinPath(path, name))
   env.fs.remove(path)

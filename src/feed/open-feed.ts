@@ -1,0 +1,35 @@
+import { VarveError } from '../errors.js'
+import type { Position } from '../key/position.js'
+import type { ChangesOptions } from '../store/contract.js'
+import type { Store } from '../store/store.js'
+import type { TypedStore } from '../store/typed-store.js'
+import type { Change } from './change.js'
+import { ChangeFeed } from './change-feed.js'
+import { CompactedFeed } from './compacted-feed.js'
+
+/** @throws VarveError `VARVE_CLOSED`, `VARVE_INVALID_ARGUMENT`, `VARVE_POSITION_LOST` with the oldest position. */
+export function openFeed<K, V>(
+  { store, keys, values, ranges }: TypedStore<K, V>,
+  options: ChangesOptions<K>,
+): AsyncIterableIterator<Change<K, V>> {
+  store.throwIfClosed()
+  const { live: isLive = false, compacted = false, prefix, signal } = options
+  const after = startOfFeed(store, options.after, compacted)
+  const range = prefix === undefined ? undefined : ranges.rangeOf({ prefix })
+  const setup = { store, keys, values, after, isLive, range, signal }
+  return compacted ? new CompactedFeed(setup) : new ChangeFeed(setup)
+}
+
+function startOfFeed(store: Store, after: Position | undefined, isCompacted: boolean): Position {
+  const oldest = isCompacted ? 1 : store.oldestPosition
+  if (after === undefined) return oldest - 1
+  if (!Number.isSafeInteger(after) || after < 0) throw invalid('after is a position')
+  if (after > store.position) throw invalid(`after is ${after}, but the store is at ${store.position}`)
+  if (after >= oldest - 1) return after
+  const message = `the log no longer holds position ${after + 1}: it starts at ${oldest}`
+  throw new VarveError('VARVE_POSITION_LOST', message, { position: oldest })
+}
+
+function invalid(message: string): VarveError {
+  return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}

@@ -1,0 +1,208 @@
+import type { Env } from '../env/env.js'
+import { joinPath, segmentFileName } from '../env/file-names.js'
+import { nodeEnv } from '../env/node-env.js'
+import { ioError, VarveError } from '../errors.js'
+import {
+  BATCH_HEADER_BYTES,
+  batchOpCount,
+  batchSizeBytes,
+  KIND_CLEAR,
+  KIND_CLEAR_AFTER,
+  KIND_DEL,
+  KIND_PUT,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+  opValueLength,
+} from '../key/batch-format.js'
+import type { Position } from '../key/position.js'
+import { STORE_ID_BYTES } from '../log/log-format.js'
+import { BLOCKING } from '../segment/read-context.js'
+import { Lookup } from '../tree/tree-view.js'
+import { cloneBytes, copyBytes } from '../util/bytes.js'
+import { hashKey } from '../util/hash.js'
+import { Version } from '../version/version.js'
+import { readManifest, VersionSet } from '../version/version-set.js'
+import { LogTail } from './log-tail.js'
+import { copyFile, removeQuietly, verifyStore } from './maintenance.js'
+import { resolveOptions } from './options.js'
+import { Store } from './store.js'
+
+/** What `restore` puts a store together from. */
+export interface RestoreOptions {
+  /** The directory of a checkpoint, whose segments the log goes on from; left out: the log is all there is. */
+  readonly checkpoint?: string | undefined
+  /** The directory with the log files, a store's or a copy of them. That store may be open and written to. */
+  readonly log: string
+  /** Where to end; left out: as far as the log goes. */
+  readonly to?: Position | undefined
+  /** Called now and then with the position that was reached. */
+  readonly onProgress?: ((position: Position) => void) | undefined
+  /** For tests and for embedding in something that is not Node. */
+  readonly env?: Env
+}
+
+/** Paths are absolute. */
+interface RestorePlan extends RestoreOptions {
+  readonly target: string
+}
+
+/**
+ * Writes a store to `path`, which must not exist: a checkpoint and the log after it, exactly up to one position,
+ * verified. It appears there once it is whole and durable. The times of the log's batches are those of the restore.
+ * Without a checkpoint all of it comes from the log. See `RestoreOptions`.
+ * @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_POSITION_LOST` (the log starts too late), `VARVE_DIVERGED` (it
+ * is of another history), `VARVE_CORRUPTION`, `VARVE_NO_SPACE`, `VARVE_IO`. Nothing is left at `path` then.
+ */
+export async function restore(path: string, options: RestoreOptions): Promise<{ position: Position }> {
+  const { env = nodeEnv, checkpoint, log } = options
+  for (const each of [path, log, checkpoint ?? path])
+    if (typeof each !== 'string' || each === '') throw invalid('a path is a string')
+  const position = await restoreStore(env, {
+    ...options,
+    target: env.fs.resolve(path),
+    checkpoint: checkpoint === undefined ? undefined : env.fs.resolve(checkpoint),
+    log: env.fs.resolve(log),
+  })
+  return { position }
+}
+
+async function restoreStore(env: Env, plan: RestorePlan): Promise<Position> {
+  const { checkpoint, target, to } = plan
+  const staged = `${target}.partial`
+  for (const path of [target, staged]) if (env.fs.stat(path)) throw invalid(`${path} exists already`)
+  const manifest = checkpoint === undefined ? undefined : readManifest(env, checkpoint)
+  if (checkpoint !== undefined && !manifest) throw invalid(`there is no store at ${checkpoint}`)
+  const version = manifest?.version ?? Version.EMPTY
+  const base = version.flushedPosition
+  if (to !== undefined && !(Number.isSafeInteger(to) && to >= base))
+    throw invalid(`the position to restore is a whole number from ${base} on, where the checkpoint is`)
+  try {
+    env.fs.makeDirectory(staged)
+    await stage(env, checkpoint, version, staged)
+    const position = await replay(env, staged, plan, base)
+    env.fs.rename(staged, target)
+    env.fs.syncDirectory(target.slice(0, Math.max(1, target.lastIndexOf('/'))))
+    return position
+  } catch (error) {
+    removeQuietly(env, staged)
+    throw ioError(error, 'restoring', target)
+  }
+}
+
+async function stage(env: Env, from: string | undefined, version: Version, staged: string): Promise<void> {
+  for (const { number } of version.segments()) {
+    const name = segmentFileName(number)
+    await copyFile(env, joinPath(from!, name), joinPath(staged, name))
+  }
+  env.fs.syncDirectory(staged)
+  const { flushedPosition } = version
+  const storeId = Buffer.alloc(STORE_ID_BYTES)
+  env.random.fill(storeId)
+  const facts = { logNumber: 0, durablePosition: flushedPosition, leader: '', firstLogNumber: 0 }
+  const start = new Version({ ...version, ...facts })
+  const versions = new VersionSet(env, staged, storeId, start, 0)
+  versions.rotate()
+  await versions.close()
+}
+
+async function replay(env: Env, staged: string, plan: RestorePlan, base: Position): Promise<Position> {
+  const store = await Store.open(staged, resolveOptions({ env, durability: 'os', createIfMissing: false }))
+  try {
+    if (plan.to !== base) {
+      await checkHistory(env, store, plan.log)
+      await appendLog(env, store, plan)
+    }
+    await store.flush()
+    await verifyStore(store, undefined)
+  } catch (error) {
+    await store.close().catch(() => {})
+    throw error
+  }
+  await store.close()
+  return store.position
+}
+
+async function appendLog(env: Env, store: Store, { log, to, onProgress }: RestorePlan): Promise<void> {
+  const base = store.position
+  const tail = new LogTail(env, log, base)
+  try {
+    let written: Promise<Position> | undefined
+    const append = (_position: Position, _timeMs: number, bytes: Buffer, batchOffset: number) => {
+      written = appendBatch(store, bytes, batchOffset)
+      // Awaited once a step; a failure of one is a failure of all that follow.
+      written.catch(() => {})
+      return undefined
+    }
+    while (await tail.step(append, to)) {
+      const position = await written
+      if (position !== undefined && position !== tail.position)
+        throw new Error(`position ${tail.position} was written as ${position}`)
+      await store.fairTurn.due()
+      onProgress?.(store.position)
+    }
+    tail.checkEnd()
+    if (to !== undefined && store.position < to)
+      throw invalid(`the log ends at position ${store.position}, before ${to}`)
+  } finally {
+    tail.close()
+  }
+}
+
+/** The last batch that the checkpoint holds, if the log still has it: what it wrote must be there. */
+async function checkHistory(env: Env, store: Store, log: string): Promise<void> {
+  const base = store.position
+  if (base === 0) return
+  const tail = new LogTail(env, log, base - 1)
+  const written = new Map<string, { key: Buffer; value: Buffer | undefined }>()
+  let hasClear = false
+  try {
+    await tail.step((_position, _timeMs, bytes, batchOffset) => {
+      let at = batchOffset + BATCH_HEADER_BYTES
+      for (let i = 0; i < batchOpCount(bytes, batchOffset); i++) {
+        const keyStart = at + OP_HEADER_BYTES
+        const keyEnd = keyStart + opKeyLength(bytes, at)
+        const kind = bytes[at]!
+        if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) hasClear = true
+        if (kind === KIND_PUT || kind === KIND_DEL) {
+          const key = cloneBytes(bytes, keyStart, keyEnd)
+          const value =
+            kind === KIND_PUT ? cloneBytes(bytes, keyEnd, keyEnd + opValueLength(bytes, at)) : undefined
+          written.set(key.toString('latin1'), { key, value })
+        }
+        at += opSizeBytes(bytes, at)
+      }
+      return undefined
+    }, base)
+  } catch (error) {
+    // The log starts right after the checkpoint: nothing to compare.
+    if ((error as VarveError).code === 'VARVE_POSITION_LOST') return
+    throw error
+  } finally {
+    tail.close()
+  }
+  const lookup = new Lookup(undefined)
+  for (const { key, value } of hasClear ? [] : written.values()) {
+    const hash = hashKey(key, 0, key.length)
+    const isThere = store.tree.view.find(key, 0, key.length, hash, base, BLOCKING, lookup)
+    const isSame =
+      isThere && value
+        ? value.compare(lookup.bytes, lookup.valueStart, lookup.valueEnd) === 0 && lookup.position === base
+        : !isThere && !value
+    if (isSame) continue
+    const message = `the checkpoint does not hold what the log says was written at position ${base}`
+    throw new VarveError('VARVE_DIVERGED', message, { position: base })
+  }
+}
+
+function appendBatch(store: Store, bytes: Buffer, batchOffset: number): Promise<Position> {
+  const { pipeline } = store
+  const size = batchSizeBytes(bytes, batchOffset)
+  const start = pipeline.begin(size)
+  copyBytes(bytes, batchOffset, batchOffset + size, pipeline.memory, start)
+  return pipeline.append(start, start + size)
+}
+
+function invalid(message: string): VarveError {
+  return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}
