@@ -342,20 +342,6 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return openView(this.#typed, name, definition)
   }
 
-  /**
-   * What the store holds at one position, so short that it can be sent: see `Digest`. Reads everything once, in
-   * slices, from a snapshot. Waits until everything up to there is acknowledged.
-   * @throws VarveError `VARVE_TIMEOUT` for an `at` that is not reached in time, `VARVE_POSITION_LOST` for one that is
-   * flushed over already (with the oldest position that is not), `VARVE_INVALID_ARGUMENT`, `VARVE_ABORTED`.
-   */
-  async digest(options: DigestOptions = {}): Promise<Digest> {
-    const { at, timeoutMs, ranges, signal } = options
-    if (at !== undefined)
-      await this.#typed.reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
-    const { store } = this.#typed
-    return digestStore(store, { at: at ?? store.position, ranges, signal })
-  }
-
   /** Pins the store as it is now for reads that pass it. Costs nothing but the old data it keeps: close it. */
   snapshot(): Snapshot {
     this.#typed.store.throwIfClosed()
@@ -386,6 +372,20 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   async verify(options?: { onProgress?(done: number, total: number): void }): Promise<VerifyReport> {
     this.#typed.store.throwIfClosed()
     return verifyStore(this.#typed.store, options?.onProgress?.bind(options))
+  }
+
+  /**
+   * What the store holds at one position, so short that it can be sent: see `Digest`. Reads everything once, in
+   * slices, from a snapshot. Waits until everything up to there is acknowledged.
+   * @throws VarveError `VARVE_TIMEOUT` for an `at` that is not reached in time, `VARVE_POSITION_LOST` for one that is
+   * flushed over already (with the oldest position that is not), `VARVE_INVALID_ARGUMENT`, `VARVE_ABORTED`.
+   */
+  async digest(options: DigestOptions = {}): Promise<Digest> {
+    const { at, timeoutMs, ranges, signal } = options
+    if (at !== undefined)
+      await this.#typed.reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
+    const { store } = this.#typed
+    return digestStore(store, { at: at ?? store.position, ranges, signal })
   }
 
   stats(): Stats {

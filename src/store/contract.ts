@@ -40,7 +40,10 @@ export interface Snapshot {
 /** What one read is to see. */
 export interface ReadOptions {
   readonly snapshot?: Snapshot | undefined
-  /** Wait until the store has reached this position. */
+  /**
+   * Wait until the store has reached this position, such as the one that a write elsewhere resolved to. A position is
+   * a number and does not tell which store it is from: one that never comes ends with `timeoutMs`, or with the store.
+   */
   readonly atLeast?: Position
   /** How long `atLeast` may wait before `VARVE_TIMEOUT`; default: for ever. */
   readonly timeoutMs?: number

@@ -36,7 +36,7 @@ function report(name: string, states: number): void {
   expect(states).toBeGreaterThan(300)
 }
 
-describe(`after a crash at any step the store holds a prefix with all that was promised (seed ${SEED})`, () => {
+describe(`D7: after a crash at any step the store holds a prefix with all that was promised (seed ${SEED})`, () => {
   it('durable writes through flushes and compactions', { timeout: TIMEOUT_MS }, async () => {
     const script = new CrashScript({ ...TINY, durability: 'disk' }, SEED)
     await script.open()

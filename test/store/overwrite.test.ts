@@ -28,7 +28,7 @@ function valueFor(key: number, round: number): Buffer {
   return value
 }
 
-it('ten overwrites of 100,000 keys leave one entry a key and at most 1.2 times the live bytes', async () => {
+it('D10: ten overwrites of 100,000 keys leave one entry a key and at most 1.2 times the live bytes', async () => {
   const db = await open<string, Buffer>(directory, { valueEncoding: 'buffer', memory: 16 * 2 ** 20 })
   for (let round = 1; round <= ROUNDS; round++) {
     for (let from = 0; from < KEYS; from += BATCH) {
