@@ -6,7 +6,10 @@ import {
   logFileName,
   manifestFileName,
   parseFileName,
+  parseViewDirectoryName,
+  removedViewName,
   segmentFileName,
+  viewDirectoryName,
 } from '../../src/env/file-names.js'
 
 describe('file names', () => {
@@ -53,5 +56,24 @@ describe('file names', () => {
     '',
   ])('leaves %j alone', (name) => {
     expect(parseFileName(name)).toBeUndefined()
+  })
+})
+
+describe('names of the directories of views', () => {
+  it.each([
+    ['plain', '1', 1, 'plain@1-000001.view'],
+    ['Städte/..', 'V2.0', 1_000_000, '%53t%c3%a4dte%2f%2e%2e@%562.0-1000000.view'],
+    ['a@b-c', 'x_-', 12, 'a%40b%2dc@x_%2d-000012.view'],
+  ])('hold the name %s and the version %s', (view, version, build, name) => {
+    expect(viewDirectoryName(view, version, build)).toBe(name)
+    expect(parseViewDirectoryName(name)).toEqual({ view, version, build, isRemoved: false })
+    expect(parseViewDirectoryName(removedViewName(name))).toEqual({ view, version, build, isRemoved: true })
+  })
+
+  it.each([
+    ...['', 'x.view', 'x@1.view', 'x@1-1.view', 'X@1-000001.view', 'x@1-0000001.view', '%61@1-000001.view'],
+    ...['%ff@1-000001.view', 'x@1-000001.view.tmp.tmp', 'x@1-000001.view/y', 'x@1-99999999999999999999.view'],
+  ])('are not %s', (name) => {
+    expect(parseViewDirectoryName(name)).toBeUndefined()
   })
 })
