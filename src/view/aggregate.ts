@@ -118,9 +118,13 @@ function applyFrom(
   setup: Setup,
 ): void | Promise<void> {
   const { ops, position } = change
+  // Only a clear changes them, and after one this begins again.
+  const clears = setup.isOrdered ? readClears(state) : undefined
+  if (clears instanceof Promise) return clears.then(() => applyFrom(change, state, from, setup))
   for (let i = from; i < ops.length; i++) {
     const op = ops[i]!
-    const done = op.type === 'clear' ? clear(state, op, position, setup) : applyOp(state, op, position, setup)
+    const done =
+      op.type === 'clear' ? clear(state, op, position, setup) : applyOp(state, op, position, setup, clears)
     if (done) return done.then(() => applyFrom(change, state, i + 1, setup))
   }
 }
@@ -130,16 +134,12 @@ function applyOp(
   op: BatchOp<unknown, unknown>,
   position: number,
   setup: Setup,
+  clears: PendingClears | undefined,
 ): Promise<void> | undefined {
   const mainKey = state.encodeKey(op.key)
   const after = op.type === 'put' ? derivedOf(op.key, op.value, mainKey, position, setup) : undefined
   const found = state.read(entryKey(mainKey))
-  const clears = setup.isOrdered ? readClears(state) : undefined
-  if (found instanceof Promise || clears instanceof Promise) {
-    return Promise.all([found, clears]).then(([bytes, pending]) =>
-      replace(state, mainKey, bytes, after, pending),
-    )
-  }
+  if (found instanceof Promise) return found.then((bytes) => replace(state, mainKey, bytes, after, clears))
   return replace(state, mainKey, found, after, clears)
 }
 

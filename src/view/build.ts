@@ -12,7 +12,7 @@ import { ChangeSource } from './source.js'
 import { GroupState } from './view-state.js'
 
 /** A group commits once it holds so much: that takes a few milliseconds, and as much again is done over if it fails. */
-const GROUP_OPS_MAX = 2048
+const GROUP_OPS_MAX = 1024
 const GROUP_BYTES_MAX = 512 * 1024
 /** What ranges are read of must stay small: it is sorted again and again. */
 const GROUP_SORTED_MAX = 256
@@ -82,7 +82,7 @@ export class Build {
     this.#record = record
     const { keys, values } = this.definition
     this.#typed = new TypedStore(store, keys, values)
-    this.#state = new GroupState(this.#typed, setup.main.keys)
+    this.#state = new GroupState(this.#typed, setup.main.keys, this.definition.hooks !== undefined)
     store.onCommit(() => this.#onOwnCommit())
   }
 

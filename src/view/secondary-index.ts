@@ -1,6 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Change } from '../feed/change.js'
 import type { Position } from '../key/position.js'
+import { copyBytes } from '../util/bytes.js'
 import type { ViewDefinition, ViewReadOptions } from './contract.js'
 import {
   afterIndexKey,
@@ -92,6 +93,10 @@ function applyFrom(
   key: KeyFunction,
 ): void | Promise<void> {
   const { ops, position } = change
+  // Only a clear changes them, and after one this begins again.
+  const clears = readClears(state)
+  if (clears instanceof Promise) return clears.then(() => applyFrom(change, state, from, key))
+  const hasClears = clears.all.length > 0
   for (let i = from; i < ops.length; i++) {
     const op = ops[i]!
     if (op.type === 'clear') {
@@ -100,14 +105,13 @@ function applyFrom(
     const mainKey = state.encodeKey(op.key)
     const parts = op.type === 'put' ? partsOf(key(op.key, op.value), mainKey) : undefined
     const before = state.read(entryKey(mainKey))
-    const clears = readClears(state)
-    if (before instanceof Promise || clears instanceof Promise) {
-      return Promise.all([before, clears]).then(([bytes, { all }]) => {
-        write(state, mainKey, bytes, parts, position, all.length > 0)
+    if (before instanceof Promise) {
+      return before.then((bytes) => {
+        write(state, mainKey, bytes, parts, position, hasClears)
         return applyFrom(change, state, i + 1, key)
       })
     }
-    write(state, mainKey, before, parts, position, clears.all.length > 0)
+    write(state, mainKey, before, parts, position, hasClears)
   }
 }
 
@@ -126,13 +130,21 @@ function write(
 
 function partsOf(keys: ReturnType<KeyFunction>, mainKey: Buffer): Buffer[] {
   if (keys === undefined) return []
-  if (!Array.isArray(keys)) return [Buffer.concat([encodeIndexKey(keys as IndexKey), mainKey])]
+  if (!Array.isArray(keys)) return [partOf(keys as IndexKey, mainKey)]
   const parts = new Map<string, Buffer>()
   for (const key of keys as readonly IndexKey[]) {
-    const part = Buffer.concat([encodeIndexKey(key), mainKey])
+    const part = partOf(key, mainKey)
     parts.set(part.toString('latin1'), part)
   }
   return [...parts.values()]
+}
+
+function partOf(key: IndexKey, mainKey: Buffer): Buffer {
+  const encoded = encodeIndexKey(key)
+  const part = Buffer.allocUnsafe(encoded.length + mainKey.length)
+  copyBytes(encoded, 0, encoded.length, part, 0)
+  copyBytes(mainKey, 0, mainKey.length, part, encoded.length)
+  return part
 }
 
 function indexReads<K, I>(versions: Versions): IndexReads<K, I> {

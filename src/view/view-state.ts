@@ -15,11 +15,14 @@ export class GroupState<K, V, MK> implements ViewState<K, V, MK> {
   readonly overlay = new Overlay()
   readonly #typed: TypedStore<K, V>
   readonly #mainKeys: Codec<MK>
+  readonly #own: (prepared: Prepared) => Prepared
   #isOpen = false
 
-  constructor(typed: TypedStore<K, V>, mainKeys: Codec<MK>) {
+  /** @param keepsBuffers whether what is written stays as it is: helpers never use a buffer again. */
+  constructor(typed: TypedStore<K, V>, mainKeys: Codec<MK>, keepsBuffers: boolean) {
     this.#typed = typed
     this.#mainKeys = mainKeys
+    this.#own = keepsBuffers ? (prepared) => prepared : owned
   }
 
   /** Whether `apply` runs: nobody else may use it. */
@@ -55,12 +58,12 @@ export class GroupState<K, V, MK> implements ViewState<K, V, MK> {
     if (preparedValue.length > VALUE_BYTES_MAX / 3 && sizeMaxOf(preparedValue) > VALUE_BYTES_MAX) {
       throw new VarveError('VARVE_LIMIT', `a value has at most ${VALUE_BYTES_MAX} bytes`)
     }
-    this.overlay.set(owned(preparedKey), owned(preparedValue))
+    this.overlay.set(this.#own(preparedKey), this.#own(preparedValue))
   }
 
   del(key: K): void {
     this.#throwIfUnusable()
-    this.overlay.set(owned(checkKey(this.#typed.keys.prepare(key))), undefined)
+    this.overlay.set(this.#own(checkKey(this.#typed.keys.prepare(key))), undefined)
   }
 
   clear(range: Range<K> = {}): void {
