@@ -24,8 +24,11 @@ const GROUP_MS_MAX = 20
 export interface BuildHooks {
   /** The output reflects more; called at the very moment that reads see it. */
   onAdvance(): void
-  /** After a group that reached what was the end of the log when it began. Nothing is applied meanwhile. */
-  onCaughtUp(): Promise<void>
+  /**
+   * After each group, while nothing is applied.
+   * @param isCaughtUp whether it reached what was the end of the log when it began.
+   */
+  onGroup(isCaughtUp: boolean): Promise<void>
   onFailure(error: VarveError): void
 }
 
@@ -211,7 +214,7 @@ export class Build {
     await this.#commit(record, true)
   }
 
-  /** Writes the record with a new number, durably. From within `onCaughtUp`, or while nothing is applied. */
+  /** Writes the record with a new number, durably. From within `onGroup`, or while nothing is applied. */
   async commitServing(serving: number): Promise<void> {
     await this.#commit({ ...this.#record, serving }, true)
   }
@@ -241,7 +244,7 @@ export class Build {
         if (this.#source.isSnapshot) await this.#applySnapshot(this.#source)
         else if (this.#record.position < store.promisedPosition) await this.#applyLog(this.#source)
         else if (!(await this.#tidyOnce())) {
-          await this.#setup.hooks.onCaughtUp()
+          await this.#setup.hooks.onGroup(true)
           await this.#waitForMore()
         }
       }
@@ -304,7 +307,7 @@ export class Build {
     await this.#commitPlace(source)
     const turn = store.fairTurn.due()
     if (turn) await turn
-    if (this.#record.position >= head && this.#record.parts.length === 0) await this.#setup.hooks.onCaughtUp()
+    if (this.#record.parts.length === 0) await this.#setup.hooks.onGroup(this.#record.position >= head)
   }
 
   async #afterFailure(

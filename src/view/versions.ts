@@ -23,6 +23,8 @@ export class Versions {
   #serving: Build | undefined
   #building: Build | undefined
   #previous: Build | undefined
+  /** The old version has stopped for the switch, which comes once the new one has reached it. */
+  #hasPausedOld = false
   /** Directories that go once a new version answers. */
   #superseded: string[] = []
   #servingNumber = 0
@@ -114,6 +116,7 @@ export class Versions {
       }
       const abandoned = this.#building
       this.#building = undefined
+      this.#hasPausedOld = false
       if (abandoned) await this.#remove(abandoned)
       this.#target = definition
       this.#renewReady()
@@ -331,8 +334,9 @@ export class Versions {
       onAdvance: () => {
         if (build && build === this.#serving) this.#waiters.reached(build.position)
       },
-      onCaughtUp: async () => {
-        if (build && build === this.#building) await this.#takeOver(build)
+      onGroup: async (isCaughtUp: boolean) => {
+        const isDue = isCaughtUp || this.#hasPausedOld
+        if (isDue && build && build === this.#building) await this.#takeOver(build)
       },
       onFailure: (error: VarveError) => this.#onFailure(build, error),
     }
@@ -346,11 +350,13 @@ export class Versions {
   async #takeOver(next: Build): Promise<void> {
     const old = this.#serving
     await old?.stop()
-    // Nobody may see the view go back: once more around, while the old one stands still.
+    // Nobody may see the view go back: the old one stands still until the new one is there.
+    this.#hasPausedOld = true
     if (this.#isClosed || (old && next.position < old.position)) return
     await next.commitServing(++this.#servingNumber)
     if (this.#isClosed || next !== this.#building) return
     this.#building = undefined
+    this.#hasPausedOld = false
     this.#serve(next)
     this.#ready.resolve()
     const { store } = this.#host.main
@@ -405,7 +411,10 @@ export class Versions {
   #onFailure(build: Build | undefined, error: VarveError): void {
     if (!build || (build !== this.#serving && build !== this.#building)) return
     // It may have been stopped for the switch.
-    if (build === this.#building) this.#serving?.start()
+    if (build === this.#building) {
+      this.#hasPausedOld = false
+      this.#serving?.start()
+    }
     this.#ready.reject(error)
     const hopeless = this.#hopeless()
     if (hopeless) this.#waiters.reject(hopeless)

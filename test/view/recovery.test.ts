@@ -84,6 +84,7 @@ describe('a view from a snapshot', () => {
     await db.del(pad(2))
     await db.clear({ gte: pad(100), lt: pad(5000) })
     await db.put(pad(200), 'back')
+    await db.put(pad(4990), 'again')
     const crashed = memoryEnv({ fs: env.fs.clone() })
     await db.close()
     ;({ db } = await start(KEPT, crashed))
@@ -100,6 +101,8 @@ describe('a view from a snapshot', () => {
       // Read after it was written, or before: once it is there.
       [`k/${pad(5990)}`]: 'new;',
       [`k/${pad(200)}`]: 'back;',
+      // The clear before it covers what was read, and not this, which is read after it.
+      [`k/${pad(4990)}`]: 'again;',
       [`k/${pad(3)}`]: 'old;later;',
       [`k/${pad(4)}`]: 'old;live;',
     })
