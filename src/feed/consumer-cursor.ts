@@ -25,6 +25,9 @@ export class ConsumerCursor<K, V> {
   #seen: Position
   /** `#seen` as it was last handed to the log. */
   #saved: Position
+  /** All batches from the first to the last of these are its own, and nothing to deal with. */
+  #ownFrom: Position = 0
+  #ownTo: Position = 0
   /** Changes were dealt with since. */
   #hasProgress = false
   #generation = 0
@@ -85,7 +88,7 @@ export class ConsumerCursor<K, V> {
   ): Promise<Position> {
     const isMoved = generation !== this.#generation
     const place = isMoved ? { position: this.#position, seen: this.#seen } : { position, seen: position }
-    return this.#write(place, (cursors) => tx.write(cursors, durability), !showsOwn)
+    return this.#write(place, (cursors) => tx.write(cursors, durability), showsOwn ? 'none' : 'own')
   }
 
   /** A reader outside the store has dealt with everything up to `position`, and `seen` holds nothing more for it. */
@@ -97,8 +100,10 @@ export class ConsumerCursor<K, V> {
   park(parked: ParkedChange): Promise<Position> {
     const { position } = parked
     const record = { name: this.#parkedKey(position), state: encodeParked(parked) }
-    return this.#write({ position, seen: position }, (cursors) =>
-      this.#typed.writer.commit([], [...cursors, record], undefined),
+    return this.#write(
+      { position, seen: position },
+      (cursors) => this.#typed.writer.commit([], [...cursors, record], undefined),
+      'own',
     )
   }
 
@@ -124,7 +129,7 @@ export class ConsumerCursor<K, V> {
   async save(): Promise<void> {
     if (!this.#hasProgress) return
     const place = { position: this.#position, seen: this.#seen }
-    await this.#write(place, (cursors) => this.#typed.writer.commit([], cursors, undefined))
+    await this.#write(place, (cursors) => this.#typed.writer.commit([], cursors, undefined), 'own')
   }
 
   /** The consumer and all that it had put aside are forgotten. */
@@ -142,18 +147,22 @@ export class ConsumerCursor<K, V> {
     this.#cancelSave = undefined
   }
 
-  /** @param isDone whether the batch itself is nothing to deal with. */
+  /** @param covers which batches that directly follow the place, this one included, are nothing to deal with. */
   #write(
     place: CursorPlace,
     write: (cursors: CursorState[]) => Promise<Position>,
-    isDone = true,
+    covers: 'none' | 'this' | 'own' = 'this',
   ): Promise<Position> {
     const { store } = this.#typed
     const { position } = place
-    // Where nothing lies between the place and the batch that holds it, that batch is dealt with too.
     const next = store.pipeline.nextPosition
-    const seen = isDone && place.seen === next - 1 ? next : place.seen
+    // Where nothing else lies between the place and the batch that holds it, that batch is dealt with too.
+    const ownFrom = covers !== 'none' && next === this.#ownTo + 1 ? this.#ownFrom : next
+    const from = covers === 'own' ? ownFrom : next
+    const seen = covers !== 'none' && place.seen >= from - 1 ? next : place.seen
     const written = write([{ name: this.#key, state: encodePlace({ position, seen }) }])
+    this.#ownFrom = ownFrom
+    if (covers !== 'none') this.#ownTo = next
     this.#position = position
     this.#seen = seen
     this.#hasProgress = false

@@ -2,7 +2,7 @@ import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
 import { readFully } from '../env/write-fully.js'
-import type { VarveError } from '../errors.js'
+import { corruption, type VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, type LogHeader, readFrameHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
@@ -60,6 +60,7 @@ export class LogArchive {
       if (this.#damage) return
       const isNext = header && (!next || next.previousNumber === 0 || next.previousNumber === number)
       const info = isNext ? this.#inspect(number, end, header, next) : undefined
+      if (this.#damage) return
       if (info && info.basePosition <= end) {
         this.#files.unshift(info)
         end = info.basePosition
@@ -184,7 +185,7 @@ export class LogArchive {
     }
   }
 
-  /** Undefined where the end of the file is missing. @param next the header of the file after it, if one is kept. */
+  /** Undefined, and damage, where the end of the file is missing. @param next the header of the file after it, if one is kept. */
   #inspect(
     number: number,
     lastPosition: Position,
@@ -196,8 +197,14 @@ export class LogArchive {
     const stat = env.fs.stat(path)
     if (!stat) return undefined
     const { sizeBytes, modifiedMs } = stat
-    // A power loss took the end of a file that was not to stay when it was flushed: history begins after it.
-    if (next?.previousNumber === number && sizeBytes < next.previousBytes) return undefined
+    if (next?.previousNumber === number && sizeBytes < next.previousBytes) {
+      this.#damage = corruption(
+        path,
+        sizeBytes,
+        `the file ends too early: it had ${next.previousBytes} bytes`,
+      )
+      return undefined
+    }
     const { basePosition, createdMs } = header
     const openedMs = this.#firstFrameMs(path, sizeBytes) ?? createdMs
     const closedMs = Math.max(openedMs, Math.min(next?.createdMs ?? modifiedMs, modifiedMs))

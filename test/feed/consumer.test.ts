@@ -333,6 +333,19 @@ describe('the place of a consumer', () => {
     expect(positionsOf(await drain(again)).slice(0, 3)).toEqual([8, 9, 10])
   })
 
+  it('is not behind while it is closed, where nothing but its own notes came after it', async () => {
+    const { db } = await openKept()
+    await putMany(db, 3)
+    const [quiet, writing] = [await db.consumer('quiet'), await db.consumer('writing')]
+    await quiet.run(() => {})
+    await quiet.close()
+    expect(db.stats().consumers[0]).toMatchObject({ name: 'quiet', position: 3, lag: 0, lagMs: 0 })
+    await db.put('d', '4')
+    await writing.run((change, tx) => tx.put('last', String(change.position)))
+    await writing.close()
+    expect(db.stats().consumers[1]).toMatchObject({ name: 'writing', lag: 0, isOpen: false })
+  })
+
   it('is told for every consumer by stats, with lag in positions, bytes and milliseconds', async () => {
     const { db } = await openKept()
     await putMany(db, 100, 100)

@@ -211,6 +211,24 @@ describe('retention', () => {
     await parking.run(() => {})
   })
 
+  it('begins after a kept file that was cut short, and leaves it as evidence', async () => {
+    const options = { ...TINY, log: { maxBytes: 2 ** 20 } }
+    const { db, env } = await openKept(options)
+    await fill(db, 100)
+    await db.flush()
+    const [first, second, third] = env.fs.list('/store').filter((name) => name.endsWith('.log'))
+    await db.close()
+    const bytes = env.fs.readFile(`/store/${second}`)
+    env.fs.writeFile(`/store/${second}`, bytes.subarray(0, bytes.length - 50))
+    const { db: again } = await openKept(options, env)
+    const names = env.fs.list('/store')
+    expect([first, second, third].every((name) => names.includes(name!))).toBe(true)
+    const positions = positionsOf(await drain(await again.consumer('c')))
+    expect(positions[0]).toBe(again.oldestPosition)
+    expect(positions[0]).toBeGreaterThan(15)
+    expect(positions.at(-1)).toBe(100)
+  })
+
   it('evicts a consumer while it runs: the run ends with the oldest position', async () => {
     const { db } = await openKept({ ...TINY, log: { maxBytes: 0, pinnedMaxBytes: 8192 } })
     await fill(db, 10)
