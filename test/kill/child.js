@@ -13,8 +13,19 @@ const [directory, mode, knownText] = process.argv.slice(2)
 const known = JSON.parse(knownText)
 setTimeout(() => process.exit(9), LIFE_MS).unref()
 
+const nap = new Int32Array(new SharedArrayBuffer(4))
+
 function say(line) {
-  writeSync(1, `${line}\n`)
+  const bytes = Buffer.from(`${line}\n`)
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(1, bytes, done)
+    } catch (error) {
+      // A pipe whose reader is behind.
+      if (error.code !== 'EAGAIN') throw error
+      Atomics.wait(nap, 0, 0, 1)
+    }
+  }
 }
 
 function fail(message) {
