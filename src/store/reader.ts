@@ -51,8 +51,7 @@ export class PointReader<K, V> {
         return turn ? turn.then(() => value) : Promise.resolve(value)
       } catch (error) {
         if (!(error instanceof BlockNeeded)) throw error
-        const kept = typeof prepared === 'string' ? prepared : Buffer.from(prepared)
-        return this.#getSlow(kept, snapshot, decode, error)
+        return this.#getSlow(keptKey(prepared), snapshot, decode, error)
       }
     } catch (error) {
       return Promise.reject(error)
@@ -81,7 +80,17 @@ export class PointReader<K, V> {
     store.throwIfClosed()
     // The same position for all of them, whatever is written while a block is waited for.
     const position = positionOf(store, snapshot)
-    const prepared = this.#prepareAll(keys)
+    const { isDirect } = this.#keys
+    // What an encoding of the user's gives may be one buffer for all.
+    const prepared = keys.map((key) =>
+      isDirect ? this.#keys.prepare(key) : keptKey(this.#keys.prepare(key)),
+    )
+    // Callers may change their buffers as soon as the call returned, which it does with the first wait.
+    let isKept = !isDirect
+    const keepFrom = (first: number) => {
+      for (let i = first; i < prepared.length && !isKept; i++) prepared[i] = keptKey(prepared[i]!)
+      isKept = true
+    }
     const values: (V | undefined)[] = new Array(keys.length)
     const context = new ReadContext(false)
     store.tree.pin(position)
@@ -92,12 +101,14 @@ export class PointReader<K, V> {
           i++
         } catch (error) {
           if (!(error instanceof BlockNeeded)) throw error
+          keepFrom(i)
           await context.load(error)
           store.throwIfClosed()
           continue
         }
         const turn = i % CHECK_EVERY === 0 || i === prepared.length ? store.fairTurn.due() : undefined
         if (!turn) continue
+        keepFrom(i)
         await turn
         store.throwIfClosed()
       }
@@ -181,14 +192,10 @@ export class PointReader<K, V> {
     const { bytes, valueStart, valueEnd } = this.#lookup
     return this.#values.decode(bytes as Buffer, valueStart, valueEnd)
   }
+}
 
-  /** Callers may change their arrays and buffers as soon as the call returned. */
-  #prepareAll(keys: readonly K[]): Prepared[] {
-    return keys.map((key) => {
-      const prepared = this.#keys.prepare(key)
-      return typeof prepared === 'string' ? prepared : Buffer.from(prepared)
-    })
-  }
+function keptKey(key: Prepared): Prepared {
+  return typeof key === 'string' ? key : Buffer.from(key)
 }
 
 /** @throws VarveError `VARVE_INVALID_ARGUMENT` for an `atLeast` or a `timeoutMs` that is none. */

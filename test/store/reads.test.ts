@@ -269,6 +269,29 @@ describe('point reads', () => {
     expect(await reading).toEqual(new Array(200).fill('1'))
     await db.close()
   })
+
+  it('getMany keeps the keys that are left when it first waits', async () => {
+    const env = memoryEnv()
+    let nowMs = 0
+    // Two milliseconds between any two looks: every turn is due, and no disk is quick.
+    const monotonicMs = () => {
+      nowMs += 2
+      return nowMs
+    }
+    const options = { ...TINY, memory: 2 ** 16, keyEncoding: 'buffer' as const }
+    const db = await open<Buffer, string>(STORE, {
+      ...options,
+      env: { ...env, clock: { ...env.clock, monotonicMs, sleep: () => env.clock.sleep(0) } },
+    } as never)
+    const names = Array.from({ length: 300 }, (_, i) => pad(i))
+    for (const name of names) void db.put(Buffer.from(name), name)
+    await db.compact()
+    const keys = names.map((name) => Buffer.from(name))
+    const reading = db.getMany(keys)
+    for (const key of keys) key.fill(0)
+    expect(await reading).toEqual(names)
+    await db.close()
+  })
 })
 
 describe('atLeast', () => {
