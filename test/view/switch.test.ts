@@ -68,7 +68,7 @@ it('no reader sees less than it saw before, of a view whose versions change unde
   }
   await view.reach(await db.put('count', '0'))
   const readers = [read(), read(), read()]
-  for (let version = 2; version <= 5; version++) {
+  for (let version = 2; version <= 4; version++) {
     // So slow that the old version is ahead of it whenever it has caught up with where it began.
     const definition = copy(version)
     await db.view('copy', {
@@ -79,7 +79,8 @@ it('no reader sees less than it saw before, of a view whose versions change unde
       },
     })
     for (let i = 0; view.version !== String(version) && i < 5000; i++) {
-      await db.put('count', String(db.position))
+      // Slower than the view, or it would never catch up.
+      if (i % 4 === 0) await db.put('count', String(db.position))
       await new Promise((resolve) => setImmediate(resolve))
     }
     expect(view.version).toBe(String(version))
