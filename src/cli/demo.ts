@@ -1,22 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { crashWriter, proveBatches, reopenAfterCrash, runDemoWriter } from './demo-crash.js'
 import { type CityData, type DemoStore, openDemoStore, readCities } from './demo-data.js'
-import { claim, note, paint, section } from './demo-report.js'
+import { beginDemo, type DemoOptions } from './demo-directory.js'
+import { claim, note, section } from './demo-report.js'
 import { changeUnderSnapshot, loadCities, proveCities, readBack, scanCountries } from './demo-steps.js'
-import { UsageError } from './failure.js'
 import { formatBytes, formatCount, formatDuration } from './format.js'
 import { printLine } from './output.js'
 import { startProgress, withElapsedTime } from './progress.js'
 import { describeTree } from './stats-report.js'
 import { closeAfter } from './store.js'
 import { describeVerified } from './upkeep.js'
-
-interface DemoOptions {
-  readonly keep?: boolean
-}
 
 export function addDemoCommands(program: Command): void {
   program
@@ -32,11 +25,7 @@ export function addDemoCommands(program: Command): void {
 async function runDemo(given: string | undefined, options: DemoOptions): Promise<void> {
   const startedAt = performance.now()
   const data = readCities()
-  const directory = given ?? makeTemporaryDirectory(options.keep === true)
-  if (given !== undefined) requireUnused(given)
-  const isRemoved = given === undefined && !options.keep
-  printLine(`${paint('bold', 'Varve demo')}  Node ${process.version}, ${process.platform} ${process.arch}`)
-  printLine(`in ${directory}${isRemoved ? ' (removed at the end)' : ''}`)
+  const directory = beginDemo('Varve demo', given, options)
   await showStore(directory, data)
   section('Crash')
   const acknowledged = await crashWriter(directory)
@@ -87,22 +76,4 @@ async function showUpkeep(store: DemoStore, data: CityData, crashRecords: number
     .verify({ onProgress: (done, total) => progress.update(done, total) })
     .finally(() => progress.stop())
   claim(report.entries > 0, `every checksum is right: ${describeVerified(report)}`)
-}
-
-function makeTemporaryDirectory(isKept: boolean): string {
-  const directory = mkdtempSync(join(tmpdir(), 'varve-demo-'))
-  if (isKept) return directory
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
-  // Without a listener a signal ends the process before its exit handlers.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
-  return directory
-}
-
-/** The demo counts what it finds: it wants a directory of its own. */
-function requireUnused(directory: string): void {
-  const stats = statSync(directory, { throwIfNoEntry: false })
-  if (stats === undefined) return
-  if (!stats.isDirectory() || readdirSync(directory).length > 0) {
-    throw new UsageError(`the demo wants a new or empty directory: ${directory}`)
-  }
 }

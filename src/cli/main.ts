@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { addConsumerCommands } from './consumers.js'
 import { addDemoCommands } from './demo.js'
+import { addLogDemoCommands } from './demo-log.js'
 import { exitStatusOf } from './failure.js'
 import { addInspectCommands } from './inspect.js'
 import { endQuietlyOnClosedPipe } from './output.js'
@@ -35,6 +36,7 @@ function buildProgram(): Command {
   addConsumerCommands(program)
   addReplicationCommands(program)
   addDemoCommands(program)
+  addLogDemoCommands(program)
   return program
 }
 
