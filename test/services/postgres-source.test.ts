@@ -61,7 +61,9 @@ async function proveOrder(store: RowStore, commits: readonly bigint[]): Promise<
       hasCopy = true
       positions.length = 0
     }
-    if (!hasCopy || lsn === undefined) continue
+    if (!hasCopy) continue
+    if (lsn === undefined && ops.length > 0) throw new Error('rows without the position of their transaction')
+    if (lsn === undefined) continue
     positions.push(lsn)
     const total = [...balances.values()].reduce((sum, balance) => sum + balance, 0)
     if (total !== TOTAL_BALANCE * 100) throw new Error(`half a transaction at ${lsn}: ${total}`)
