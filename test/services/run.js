@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const INSTALL_MS_MAX = 120_000
+const installEndMs = performance.now() + INSTALL_MS_MAX
 const TESTS_MS_MAX = 330_000
 const POSTGRES_ROOT = '/usr/lib/postgresql'
 
@@ -31,9 +32,11 @@ function install(packages) {
   if (packages.length === 0 || process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return
   console.log(`services: installing ${packages.join(' ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...args) =>
-    spawnSync('apt-get', args, { env, timeout: INSTALL_MS_MAX, stdio: ['ignore', 'ignore', 'inherit'] })
-      .status === 0
+  const apt = (...args) => {
+    const timeout = Math.max(1, Math.ceil(installEndMs - performance.now()))
+    const options = { env, timeout, killSignal: 'SIGKILL', stdio: ['ignore', 'ignore', 'inherit'] }
+    return spawnSync('apt-get', args, options).status === 0
+  }
   const isInstalled = () => apt('install', '-y', '--no-install-recommends', ...packages)
   if (!isInstalled() && apt('update')) isInstalled()
 }
