@@ -1,4 +1,4 @@
-/** The change feed: from memory, from files, live beside a writer. `node bench/feed.bench.js` after a build. */
+/** The change feed: from memory, from files, live beside a writer, and out of segments. `node bench/feed.bench.js` after a build. */
 import { open } from '../dist/index.js'
 import { keyOf, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
@@ -110,9 +110,29 @@ async function cost(name, inFlight, feedOptions) {
   show(name, `${perSecond(median(followed))}, ${(loss * 100).toFixed(1)} % less`)
 }
 
+async function rebuilds() {
+  await withStore({ log: {} }, async (db) => {
+    await write(db, CHANGES, 256)
+    await db.compact()
+    show(
+      'compacted changes out of the segments',
+      perSecond(await drain(db.changes({ compacted: true }), CHANGES)),
+    )
+    const start = performance.now()
+    let entries = 0
+    for await (const event of db.bootstrap()) if (event.type === 'snapshot') entries += event.entries.length
+    if (entries !== CHANGES) throw new Error(`${entries} of ${CHANGES} entries`)
+    show('bootstrap, entries of the snapshot', perSecond(rateSince(start, CHANGES)))
+    const digestStart = performance.now()
+    await db.digest()
+    show('digest, entries', perSecond(rateSince(digestStart, CHANGES)))
+  })
+}
+
 await throughput(`changes of ${CHANGE_BYTES} bytes from memory`, {}, async () => {})
 await throughput(`changes of ${CHANGE_BYTES} bytes from files`, {}, (db) => db.flush())
 await latency()
 await cost('puts, 256 in flight, beside a live feed', 256, {})
 await cost('the same, none of it with the prefix asked for', 256, { prefix: Buffer.from('none such') })
 await cost('puts, one by one, beside a live feed', 1, {})
+await rebuilds()

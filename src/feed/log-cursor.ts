@@ -91,7 +91,7 @@ export class LogCursor {
       if (before >= memtable.endOffset) {
         throw corruption(walk.path, before, `the log ends at position ${this.#position}, before ${last}`)
       }
-      this.#position = walk.visit(bytes, 0, this.#position, last, budget, visit)
+      this.#position = walk.visit(bytes, 0, this.#position, last, budget, visit, true)
       // A frame that goes on is one that had more than the budget, or than the limit allowed.
       budget = walk.frameOffset === before ? 0 : budget - (walk.frameOffset - before)
     }
