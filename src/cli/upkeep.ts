@@ -1,12 +1,15 @@
+import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { VarveError } from '../errors.js'
 import type { Range, VerifyReport } from '../store/contract.js'
+import { repair } from '../store/repair.js'
+import type { RepairLoss, RepairReport } from '../store/repair-report.js'
 import { EXIT_FINDING } from './failure.js'
-import { formatBytes, plural } from './format.js'
+import { describeBytes, formatBytes, jsonField, plural } from './format.js'
 import { printJson, printLine } from './output.js'
 import { startProgress, withElapsedTime } from './progress.js'
 import { describeStats, statsToJson } from './stats-report.js'
-import { parseKey, withHexKey, withJson, withStore } from './store.js'
+import { parseKey, requireDirectory, withHexKey, withJson, withStore } from './store.js'
 import { printPosition } from './write.js'
 
 interface JsonOption {
@@ -27,6 +30,14 @@ export function addUpkeepCommands(program: Command): void {
   withJson(
     program.command('verify <dir>').description('reads everything and checks every checksum; 1 if damaged'),
   ).action(runVerify)
+
+  withJson(
+    program
+      .command('repair <dir>')
+      .description(
+        'makes a damaged store open again: copies, keeps what is sound, says what is lost; 1 if anything is',
+      ),
+  ).action(runRepair)
 
   const compact = program
     .command('compact <dir>')
@@ -65,6 +76,45 @@ async function runVerify(directory: string, options: JsonOption): Promise<void> 
   progress.stop()
   if (options.json) printJson({ ok: true, ...report })
   else printLine(`ok: ${describeVerified(report)}`)
+}
+
+async function runRepair(directory: string, options: JsonOption): Promise<void> {
+  requireDirectory(directory)
+  const progress = startProgress('repair', 'bytes')
+  let report: RepairReport
+  try {
+    report = await repair(directory, { onProgress: (done, total) => progress.update(done, total) })
+  } finally {
+    progress.stop()
+  }
+  if (report.lost.length > 0) process.exitCode = EXIT_FINDING
+  if (options.json) printJson({ ...report, lost: report.lost.map(lossToJson) })
+  else printLine(describeRepair(report).join('\n'))
+}
+
+function lossToJson({ after, upTo, ...rest }: RepairLoss): Record<string, unknown> {
+  return { ...rest, ...(after && jsonField('after', after)), ...(upTo && jsonField('upTo', upTo)) }
+}
+
+function describeRepair(report: RepairReport): string[] {
+  if (report.isSound) return ['ok: nothing is damaged, nothing was changed']
+  const { damaged, lost, copies, position, segments, entries } = report
+  return [
+    ...damaged.map(({ what }) => `damaged  ${what}`),
+    ...lost.map((loss) => `lost     ${describeLoss(loss)}`),
+    `saved    ${plural(segments, 'segment')}, ${plural(entries, 'entry')}, up to position ${position}`,
+    `copies   ${copies}`,
+  ]
+}
+
+function describeLoss({ file, kind, after, upTo, positionMin, positionMax }: RepairLoss): string {
+  const keys =
+    after || upTo
+      ? `, keys ${after ? `above ${describeBytes(after)} ` : ''}${upTo ? `to ${describeBytes(upTo)}` : ''}`
+      : ''
+  const positions =
+    positionMin === undefined ? '' : `, positions ${positionMin} to ${positionMax ?? 'the end'}`
+  return `${kind} of ${basename(file)}${keys.trimEnd()}${positions}`
 }
 
 export function describeVerified(report: VerifyReport): string {

@@ -1,8 +1,10 @@
 import type { Env, File } from '../env/env.js'
 import { readFully } from '../env/write-fully.js'
 import { corruption } from '../errors.js'
+import type { Position } from '../key/position.js'
 import { BLOCKING } from '../segment/read-context.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
 import { cloneBytes, compareRanges } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
@@ -25,6 +27,8 @@ export function* verifySegment(env: Env, job: VerifyJob): Generator<void, Segmen
     let lastPosition = Number.MAX_SAFE_INTEGER
     for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
       const { bytes, keyStart, keyEnd, position } = iterator
+      if (!isIn(meta, bytes, keyStart, keyEnd, position))
+        throw corruption(reader.path, 0, `entry ${entries} is outside the segment's range`)
       const order = compareRanges(lastKey, 0, lastKey.length, bytes, keyStart, keyEnd)
       const isOrdered = entries === 0 || order < 0 || (order === 0 && position < lastPosition)
       if (!isOrdered) throw corruption(reader.path, 0, `entry ${entries} is out of order`)
@@ -39,6 +43,19 @@ export function* verifySegment(env: Env, job: VerifyJob): Generator<void, Segmen
   } finally {
     reader.close()
   }
+}
+
+function isIn(
+  meta: SegmentMeta,
+  bytes: Uint8Array,
+  keyStart: number,
+  keyEnd: number,
+  position: Position,
+): boolean {
+  const { start, end } = meta.range
+  if (position < meta.positionMin || position > meta.positionMax) return false
+  if (compareRanges(start, 0, start.length, bytes, keyStart, keyEnd) > 0) return false
+  return !end || compareRanges(end, 0, end.length, bytes, keyStart, keyEnd) > 0
 }
 
 function* verifyChecksum(env: Env, reader: SegmentReader): Generator<void> {

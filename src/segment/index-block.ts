@@ -56,6 +56,11 @@ export class IndexBlock {
     return this.#offsets[block + 1]!
   }
 
+  /** At or after the last key of the block, before the first of the next; a copy. */
+  separatorOf(block: number): Bytes {
+    return cloneBytes(this.#separators, block === 0 ? 0 : this.#ends[block - 1]!, this.#ends[block])
+  }
+
   // Hot: once a segment and lookup.
   /** The only block that can hold the key, or its successor if none does; `count` if beyond the last. */
   find(key: Bytes, keyStart: number, keyEnd: number): number {

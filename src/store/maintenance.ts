@@ -3,6 +3,7 @@ import type { Env, File } from '../env/env.js'
 import { joinPath, logFileName, segmentFileName } from '../env/file-names.js'
 import { readFully, writeFully } from '../env/write-fully.js'
 import { corruption, ioError, VarveError } from '../errors.js'
+import { rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
 import type { LogFileInfo } from '../log/log-retention.js'
@@ -28,6 +29,7 @@ export async function verifyStore(
   if (store.archive.damage) throw store.archive.damage
   const view = store.tree.view.acquire()
   try {
+    verifyLevels(view.version, store.directory)
     const segments = [...view.version.segments()]
     const totalBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0) + store.archive.bytes
     let bytes = 0
@@ -53,24 +55,53 @@ export async function verifyStore(
   }
 }
 
-/** What a crash tore behind the last position of a file is not part of the log. */
 async function verifyLogFile(store: Store, info: LogFileInfo): Promise<void> {
-  const { env, directory } = store
-  let position = info.basePosition
-  if (position >= info.lastPosition) return
   try {
-    for (const piece of logPieces(env, directory, info.number, undefined)) {
-      position = piece.position
-      if (position >= info.lastPosition) return
-      await env.clock.sleep(0)
+    for (const _ of verifyLog(store.env, store.directory, info)) {
+      const turn = store.fairTurn.due()
+      if (turn) await turn
     }
   } catch (error) {
+    // Trimmed meanwhile: nobody can miss it.
     if (store.archive.files.includes(info)) throw error
   }
-  // Trimmed meanwhile: nobody can miss it.
-  if (position >= info.lastPosition || !store.archive.files.includes(info)) return
-  const path = joinPath(directory, logFileName(info.number))
-  throw corruption(path, info.sizeBytes, `the file ends at position ${position}, not ${info.lastPosition}`)
+}
+
+/**
+ * Every frame's checksum, and that positions follow one another to where the next file starts. What a crash tore off
+ * after that was never part of the log.
+ */
+export function* verifyLog(
+  env: Env,
+  directory: string,
+  { number, basePosition, lastPosition }: Pick<LogFileInfo, 'number' | 'basePosition' | 'lastPosition'>,
+): Generator<void> {
+  if (basePosition === lastPosition) return
+  const path = joinPath(directory, logFileName(number))
+  let position = basePosition
+  for (const piece of logPieces(env, directory, number, undefined)) {
+    if (piece.position !== position + 1)
+      throw corruption(path, piece.frameOffset, `position ${piece.position} follows ${position}`)
+    position = piece.position
+    if (position === lastPosition) return
+    yield
+  }
+  throw corruption(
+    path,
+    0,
+    `the file ends at position ${position}, the next one starts after ${lastPosition}`,
+  )
+}
+
+/** What holds for every level below the first. */
+function verifyLevels(version: Version, directory: string): void {
+  for (const [level, metas] of version.levels.entries()) {
+    for (let i = 1; level > 0 && i < metas.length; i++) {
+      if (!rangesOverlap(metas[i - 1]!.range, metas[i]!.range)) continue
+      const what = `it overlaps segment ${metas[i - 1]!.number} of level ${level}`
+      throw corruption(joinPath(directory, segmentFileName(metas[i]!.number)), 0, what)
+    }
+  }
 }
 
 /**

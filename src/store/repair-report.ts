@@ -1,0 +1,42 @@
+import type { Position } from '../key/position.js'
+
+/** A file that was not as it was written, and where that showed first. */
+export interface DamagedFile {
+  readonly file: string
+  /** Bytes from the start of `file`. */
+  readonly offset?: number
+  readonly what: string
+}
+
+/** Something that could not be saved. Keys are bytes, whatever the store's encoding; positions are inclusive. */
+export interface RepairLoss {
+  readonly file: string
+  /**
+   * `block` some keys of a segment; `segment` all of them; `tombstones` ranges that were cleared, whose keys may be
+   * back; `log` batches; `manifest` states of consumers, and which segments had been replaced, so that deleted keys
+   * may be back; `history` changes that are only in the copies now, while their data is not lost.
+   */
+  readonly kind: 'block' | 'segment' | 'tombstones' | 'log' | 'manifest' | 'history'
+  /** Keys above `after`, up to and with `upTo`, may be lost, or be there in an older version. */
+  readonly after?: Uint8Array
+  readonly upTo?: Uint8Array
+  readonly positionMin?: Position
+  readonly positionMax?: Position
+  /** Bytes of the file that were given up. */
+  readonly sizeBytes?: number
+}
+
+/** What a repair found, saved and gave up. */
+export interface RepairReport {
+  /** Nothing was damaged, and nothing was changed. */
+  readonly isSound: boolean
+  readonly damaged: readonly DamagedFile[]
+  readonly lost: readonly RepairLoss[]
+  /** The directory that holds every file the repair replaced, as it was. */
+  readonly copies: string | undefined
+  /** The last position of the repaired store. */
+  readonly position: Position
+  readonly segments: number
+  /** Versions of keys in its segments. */
+  readonly entries: number
+}
