@@ -78,8 +78,9 @@ export function* saveLog(
   for (let at = LOG_HEADER_BYTES; at < bytes.length; ) {
     const frame = isFrame(bytes, at, seed, checksums) ? readFrameHeader(bytes, at) : undefined
     if (!frame) {
-      at++
-      if (++skipped % 4096 === 0) yield
+      // Zeros are room made ahead, or what a crash left of a write: nothing that was promised.
+      if (bytes[at++] !== 0) skipped++
+      if (at % 4096 === 0) yield
       continue
     }
     const frameEnd = at + FRAME_HEADER_BYTES + frame.bodyBytes
