@@ -94,7 +94,10 @@ async function write(db, writer, from) {
   }
 }
 
+const way = process.env.VARVE_DEATH
+say(`P ${process.pid}`)
 const db = await open(directory, {
+  ...(way ? { env: (await import('./dying-env.js')).dyingEnv(way) } : {}),
   memory: 2 ** 21,
   memtableBytes: 16 * 1024,
   segmentBytes: 16 * 1024,
