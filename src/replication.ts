@@ -22,6 +22,9 @@ import type { VersionEdit } from './version/version.js'
 export type { DivergedPolicy } from './replication/follower-loop.js'
 export type { FollowerInfo } from './replication/metrics.js'
 
+/** How long a promoted follower tries to reach its old leader. */
+const TELL_MS = 1000
+
 /** How a log is served. Times in milliseconds. */
 export interface ServeOptions {
   /** Default `'127.0.0.1'`. Any address beyond this machine needs `token` and `tls`. */
@@ -253,7 +256,8 @@ export class Follower<K = string, V = string> extends Database<K, V> {
 
   /**
    * Makes this store the leader of a new epoch: durable when it resolves, and from then on writes are taken. The old
-   * leader's later writes are refused as soon as somebody of the new epoch has reached it; what it wrote and this
+   * leader is told, if it answers within a second, and refuses writes from then on; else the first peer of the new
+   * epoch that reaches it tells it; what it wrote and this
    * store never got shows as `VARVE_DIVERGED` when it comes back as a follower. Promote the follower that is
    * furthest. Idempotent.
    * @throws VarveError `VARVE_IO`, `VARVE_NO_SPACE`, `VARVE_CLOSED`.
@@ -304,7 +308,20 @@ export class Follower<K = string, V = string> extends Database<K, V> {
     await this.#loop.stop()
     const epoch = await takeOver(Database.typedStoreOf<K, V>(this))
     this.#isLeader = true
+    await this.#tellOldLeader(epoch)
     this.#store.events.emit({ type: 'follower.promoted', epoch, position: this.position })
+  }
+
+  /** Fences the old leader at once where it can be reached; else the first peer that reaches it does. */
+  async #tellOldLeader(epoch: number): Promise<void> {
+    const connection = this.#following.connect()
+    const giveUp = new AbortController()
+    const cancel = this.#store.env.clock.afterUnref(TELL_MS, () => giveUp.abort())
+    const lineage = Buffer.from(this.#store.lineage).toString('hex')
+    // That it refuses, or is gone, is what is hoped for.
+    await connection.status({ epoch, lineage }, giveUp.signal).catch(() => {})
+    cancel()
+    connection.close()
   }
 
   async #install(edit: VersionEdit, staged: string): Promise<void> {

@@ -306,12 +306,12 @@ export class FollowerLoop {
     return (longest / 2) * (1 + random.readUInt16LE(0) / 65_536)
   }
 
-  /** Until `interrupt`, at the longest. Does not keep the process alive. */
+  /** Until `interrupt`, at the longest. Keeps the process alive, as the connection does that it waits for. */
   async #sleep(delayMs: number): Promise<void> {
     if (this.#stopped.signal.aborted) return
     const { clock } = this.#hooks.store().env
     await new Promise<void>((resolve) => {
-      const cancel = clock.afterUnref(delayMs, resolve)
+      const cancel = clock.after(delayMs, resolve)
       this.#wake = () => {
         cancel()
         resolve()

@@ -5,7 +5,16 @@ import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import type { OpenOptions } from '../../src/index.js'
 import { type LogServer, serveLog } from '../../src/replication.js'
 import { codeOf, dump, failureOf, TINY } from '../store/helpers.js'
-import { Closers, caughtUp, FOLLOWER, LEADER, logOf, openLeader, openMemoryFollower } from './helpers.js'
+import {
+  Closers,
+  caughtUp,
+  FOLLOWER,
+  LEADER,
+  logOf,
+  openLeader,
+  openMemoryFollower,
+  TcpProxy,
+} from './helpers.js'
 
 const closers = new Closers()
 afterEach(() => closers.close())
@@ -56,10 +65,13 @@ describe('failing over', () => {
     const oldEnv = memoryEnv()
     const old = await openLeader(KEEP, oldEnv)
     const oldServer = await serve(old)
-    const follower = closers.add(await openMemoryFollower(oldServer.url, KEEP))
+    const proxy = closers.add(await TcpProxy.start(oldServer.url))
+    const follower = closers.add(await openMemoryFollower(proxy.url, KEEP))
     for (let i = 0; i < 10; i++) await old.put(`k${i}`, '1')
     await caughtUp(follower, old)
     // Cut off from each other: both write.
+    proxy.isDown = true
+    proxy.cutAll()
     await follower.promote()
     await follower.put('new', '1')
     for (let i = 0; i < 5; i++) await old.put(`lost${i}`, '1')
@@ -80,6 +92,21 @@ describe('failing over', () => {
     const rejoined = await failureOf(() => openMemoryFollower(server.url, KEEP, oldEnv, LEADER))
     expect(rejoined?.code).toBe('VARVE_DIVERGED')
     expect(rejoined?.position).toBe(11)
+  })
+
+  it('promoting tells the old leader where it can be reached: it refuses writes at once', async () => {
+    const old = closers.add(await openLeader())
+    const server = await serve(old)
+    const follower = closers.add(await openMemoryFollower(server.url))
+    await old.put('a', '1')
+    await caughtUp(follower, old)
+    await follower.promote()
+    expect(await codeOf(() => old.put('a', '2'))).toBe('VARVE_FENCED')
+    expect(await follower.put('a', '3')).toBe(3)
+    // Behind the new epoch and fenced, it comes back as a follower without losing anything.
+    const next = await serve(follower)
+    expect(old.position).toBe(1)
+    expect(next.followers).toEqual([])
   })
 
   it('logs of one epoch that differ are found by checksum, with the first position that differs', async () => {
