@@ -1,5 +1,6 @@
 import { Database } from './database.js'
 import { VarveError } from './errors.js'
+import type { Digest } from './feed/digest.js'
 import type { Position } from './key/position.js'
 import { isLoopback } from './replication/address.js'
 import { removeStaged } from './replication/fetch-copy.js'
@@ -18,6 +19,7 @@ import { Store } from './store/store.js'
 import { TypedStore } from './store/typed-store.js'
 import { refuseAsFollower } from './store/write-refusal.js'
 import type { VersionEdit } from './version/version.js'
+import { removeDroppedViews } from './view/views.js'
 
 export type { DivergedPolicy } from './replication/follower-loop.js'
 export type { FollowerInfo } from './replication/metrics.js'
@@ -185,6 +187,7 @@ export async function openFollower<K = string, V = string>(
   const resolved = resolveOptions(openOptions)
   const absolute = resolved.env.fs.resolve(path)
   const typed = new TypedStore(await Store.open(absolute, resolved), keys, values)
+  removeDroppedViews(typed.store)
   const following = { url, connect, onDiverged }
   return Follower.start(new Follower(absolute, resolved, typed, following))
 }
@@ -252,6 +255,20 @@ export class Follower<K = string, V = string> extends Database<K, V> {
 
   unpause(): void {
     this.#loop.unpause()
+  }
+
+  /**
+   * What the leader holds, for `compare`: `await compare(follower, await follower.leaderDigest())` proves that both
+   * hold the same. The leader reads all it has for it, once.
+   * @throws VarveError `VARVE_ABORTED`, `VARVE_LIMIT` while it makes another one, `VARVE_IO`.
+   */
+  async leaderDigest(options: { signal?: AbortSignal } = {}): Promise<Digest> {
+    const connection = this.#following.connect()
+    try {
+      return await connection.digest(options.signal ?? new AbortController().signal)
+    } finally {
+      connection.close()
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestSecure, Agent as SecureAgent } from 'node:https'
 import { ioError, VarveError, type VarveErrorCode } from '../errors.js'
+import type { Digest } from '../feed/digest.js'
 import type { Position } from '../key/position.js'
 import { asBuffer } from '../util/bytes.js'
 import { parseLeaderUrl } from './address.js'
@@ -12,6 +13,7 @@ import {
   type LeaderConnection,
   type LeaderStatus,
   type LogRequest,
+  parseDigest,
   parseStatus,
 } from './messages.js'
 
@@ -69,6 +71,10 @@ export class HttpLeader implements LeaderConnection {
     const bytes = await this.#whole(response, 4 * count)
     if (bytes.length % 4 !== 0) throw strange('checksums')
     return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readUInt32LE(4 * i))
+  }
+
+  async digest(signal: AbortSignal): Promise<Digest> {
+    return parseDigest(await this.#json({ path: '/v1/digest', signal }))
   }
 
   async copy(follower: string, signal: AbortSignal): Promise<CopyOffer> {

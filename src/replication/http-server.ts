@@ -101,6 +101,11 @@ function buildApp(leader: Leader, options: HttpServerOptions): Hono<Env> {
     const checksums = await leader.checksums(numberOf(c.req.query('after')), numberOf(c.req.query('count')))
     return c.body(new Uint8Array(Uint32Array.from(checksums).buffer), 200, BINARY)
   })
+  app.get('/v1/digest', (c) => {
+    const ended = new AbortController()
+    c.env.outgoing.once('close', () => ended.abort())
+    return send(c.env.outgoing, leader.openDigest(ended.signal))
+  })
   app.get('/v1/copy', (c) => {
     const { session, edit } = leader.openCopy(followerId(c.req.query('follower')))
     return c.body(new Uint8Array(edit), 200, { ...BINARY, 'varve-session': session })
@@ -154,6 +159,7 @@ function refuseTheRest(app: Hono<Env>): void {
     '/v1/status',
     '/v1/log',
     '/v1/checksums',
+    '/v1/digest',
     '/v1/copy',
     '/v1/copy/:session/:number',
     '/metrics',

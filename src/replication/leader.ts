@@ -1,4 +1,5 @@
-import { VarveError } from '../errors.js'
+import { ioError, VarveError } from '../errors.js'
+import { type Digest, digestStore } from '../feed/digest.js'
 import { LogCursor } from '../feed/log-cursor.js'
 import type { Position } from '../key/position.js'
 import { currentEpoch, epochAt, epochsOf } from '../store/epochs.js'
@@ -35,6 +36,7 @@ export class Leader {
   readonly #store: () => Store
   readonly #limits: LeaderLimits
   readonly #copies: CopyShelf
+  #isDigesting = false
 
   /** @param store the open store; another one after a follower was bootstrapped or a store resumed. */
   constructor(store: () => Store, limits: LeaderLimits) {
@@ -87,6 +89,50 @@ export class Leader {
   /** Checksums of the batches after `after`, to find where two logs part. */
   checksums(after: Position, count: number): Promise<number[]> {
     return checksumsAfter(this.#open(), after, Math.min(count, CHECKSUMS_MAX))
+  }
+
+  /**
+   * A digest of everything as it is now, in pieces: blanks while it is made, so that the connection is seen to be
+   * alive, then one JSON text, of the digest or of why there is none. One at a time: it reads the whole store.
+   */
+  openDigest(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const store = this.#open()
+    if (this.#isDigesting) throw new VarveError('VARVE_LIMIT', 'a digest is being made already')
+    return this.#digest(store, signal)
+  }
+
+  async *#digest(store: Store, signal: AbortSignal): AsyncGenerator<Buffer> {
+    this.#isDigesting = true
+    let result: Digest | Pick<VarveError, 'code' | 'message'> | undefined
+    try {
+      const making = digestStore(store, { at: store.promisedPosition, ranges: undefined, signal }).then(
+        (digest) => {
+          result = digest
+        },
+        (error: unknown) => {
+          const { code, message } = ioError(error, 'reading', 'the store')
+          result = { code, message }
+        },
+      )
+      while (result === undefined) {
+        await this.#beat(store, making)
+        yield Buffer.from(' ')
+      }
+      yield Buffer.from(JSON.stringify(result))
+    } finally {
+      this.#isDigesting = false
+    }
+  }
+
+  /** Until the work is done, or a heartbeat has passed. */
+  async #beat(store: Store, work: Promise<void>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = store.env.clock.afterUnref(this.#limits.heartbeatMs, resolve)
+      void work.then(() => {
+        cancel()
+        resolve()
+      })
+    })
   }
 
   /** Holds a copy of the segments, and the log after it, for a follower whose position is lost. */

@@ -1,4 +1,5 @@
 import { VarveError } from '../errors.js'
+import type { Digest } from '../feed/digest.js'
 import { POSITION_MAX, type Position } from '../key/position.js'
 import { type Epoch, isHistory } from '../store/epochs.js'
 
@@ -40,6 +41,8 @@ export interface LeaderConnection {
   status(own: { epoch: number; lineage: string }, signal: AbortSignal): Promise<LeaderStatus>
   log(request: LogRequest, signal: AbortSignal): Promise<AsyncIterable<Buffer>>
   checksums(after: Position, count: number, signal: AbortSignal): Promise<number[]>
+  /** What the leader holds at its last position. Reads all of it. */
+  digest(signal: AbortSignal): Promise<Digest>
   copy(followerId: string, signal: AbortSignal): Promise<CopyOffer>
   segment(session: string, number: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>
   /** The follower has everything up to `position`, as durable as it makes it. */
@@ -89,6 +92,23 @@ export function isPosition(value: unknown): value is Position {
 export function asRecord(value: unknown): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw strange('a message')
   return value as Record<string, unknown>
+}
+
+/** As far as `compare` relies on it. @throws VarveError what the peer could not do, `VARVE_CORRUPTION`. */
+export function parseDigest(value: unknown): Digest {
+  const { version, position, state, log, code, message } = asRecord(value)
+  if (typeof code === 'string') throw new VarveError('VARVE_IO', `the leader made no digest: ${String(message)}`)
+  const isWhole = typeof version === 'number' && isPosition(position) && isRanges(state) && isRanges(log)
+  if (!isWhole) throw strange('a digest')
+  return { version, position, state, log }
+}
+
+function isRanges(value: unknown): value is Digest['state'] {
+  if (!Array.isArray(value)) return false
+  return value.every((range: unknown) => {
+    const { after, upTo, count, hash } = asRecord(range)
+    return isPosition(after) && isPosition(upTo) && isPosition(count) && typeof hash === 'string'
+  })
 }
 
 function strange(what: string): VarveError {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { compare } from '../../src/database.js'
 import { serveLog } from '../../src/replication.js'
 import { codeOf, dump, failureOf, until } from '../store/helpers.js'
 import { Closers, caughtUp, logOf, openLeader, openMemoryFollower } from './helpers.js'
@@ -41,6 +42,36 @@ describe('a follower', () => {
     expect(await codeOf(() => follower.del('a'))).toBe('VARVE_NOT_LEADER')
     expect(await follower.get('a', { atLeast: position, timeoutMs: 5000 })).toBe('1')
     expect(await leader.get('a')).toBe('1')
+  })
+
+  it('proves that it holds what its leader holds, by a digest that the leader sends', async () => {
+    const { leader, follower } = await pair({ log: { maxBytes: 1 << 30 } })
+    for (let i = 0; i < 120; i++) await leader.put(`k${i % 30}`, `${i}`)
+    await caughtUp(follower, leader)
+    const digest = await follower.leaderDigest()
+    expect(digest.position).toBe(120)
+    expect(await compare(follower, digest)).toBeUndefined()
+    const [first, ...others] = digest.state
+    const wrong = { ...digest, state: [{ ...first!, hash: 'f'.repeat(32) }, ...others] }
+    expect(await compare(follower, wrong)).toMatchObject({ in: 'state', range: { upTo: first!.upTo } })
+  })
+
+  it('keeps views of its own, which follow it', async () => {
+    const { leader, follower } = await pair()
+    for (let i = 0; i < 20; i++) await leader.put(`k${i}`, `${i % 3}`)
+    const { position } = leader
+    await caughtUp(follower, leader)
+    const view = await follower.view('count', {
+      version: 1,
+      from: 'start',
+      apply: async ({ ops }, state) => {
+        const count = Number((await state.get('ops')) ?? 0) + ops.length
+        await state.put('ops', `${count}`)
+      },
+    })
+    await leader.put('k20', '2')
+    expect(await view.get('ops', { atLeast: position + 1, timeoutMs: 5000 })).toBe('21')
+    expect(await follower.get('k19', { atLeast: position, timeoutMs: 5000 })).toBe('1')
   })
 
   it('D12: is stale while paused, says how far it is behind, and catches up', async () => {

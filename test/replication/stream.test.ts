@@ -75,6 +75,7 @@ async function follow(pieces: readonly Buffer[], status: Partial<LeaderStatus> =
     }),
     log: async (_request, signal) => send(isFirst ? pieces : [], signal, () => (isFirst = false)),
     checksums: async () => [],
+    digest: async () => Promise.reject(new Error('none')),
     copy: async () => Promise.reject(new Error('none')),
     segment: async () => Promise.reject(new Error('none')),
     ack: async () => {},
