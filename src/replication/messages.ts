@@ -97,7 +97,8 @@ export function asRecord(value: unknown): Record<string, unknown> {
 /** As far as `compare` relies on it. @throws VarveError what the peer could not do, `VARVE_CORRUPTION`. */
 export function parseDigest(value: unknown): Digest {
   const { version, position, state, log, code, message } = asRecord(value)
-  if (typeof code === 'string') throw new VarveError('VARVE_IO', `the leader made no digest: ${String(message)}`)
+  if (typeof code === 'string')
+    throw new VarveError('VARVE_IO', `the leader made no digest: ${String(message)}`)
   const isWhole = typeof version === 'number' && isPosition(position) && isRanges(state) && isRanges(log)
   if (!isWhole) throw strange('a digest')
   return { version, position, state, log }
