@@ -92,6 +92,9 @@ export class Scheduler {
     this.#manual = running.catch(() => {})
     try {
       await running
+    } catch (error) {
+      if (this.#tree.versions.hasFailed) this.#fail(error)
+      throw error
     } finally {
       this.#isManual = false
       this.wake()
@@ -112,11 +115,15 @@ export class Scheduler {
     try {
       await work
     } catch (error) {
-      if (this.#isStopped) return
-      this.#isStopped = true
-      this.#tree.segments.keepFiles()
-      this.#hooks.onFailure(error)
+      this.#fail(error)
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isStopped) return
+    this.#isStopped = true
+    this.#tree.segments.keepFiles()
+    this.#hooks.onFailure(error)
   }
 
   async #flushAll(): Promise<void> {
@@ -279,7 +286,7 @@ export class Scheduler {
 
   /** A thread that was ended in the middle of a merge leaves files that no version names. */
   #removeAbandoned(): void {
-    if (!this.#mergeNumbers) return
+    if (!this.#mergeNumbers || this.#tree.versions.hasFailed) return
     const { fs } = this.#tree.env
     const known = new Set([...this.#tree.version.segments()].map((meta) => meta.number))
     const { first, count } = this.#mergeNumbers

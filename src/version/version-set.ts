@@ -116,6 +116,11 @@ export class VersionSet {
     return this.#version
   }
 
+  /** An edit was not logged, or perhaps it was: what the manifest on disk names is unknown. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined
+  }
+
   get manifestNumber(): number {
     return this.#manifestNumber
   }

@@ -1,0 +1,13 @@
+import { it } from 'vitest'
+import { runClients } from '../histories/run-clients.js'
+import { DEPTH, SEED } from './depth.js'
+
+const HISTORIES = 400 * DEPTH
+
+it(
+  `${HISTORIES} histories of concurrent clients are linearizable (seed ${SEED})`,
+  { timeout: 36_000_000 },
+  async () => {
+    console.log(await runClients(SEED, HISTORIES))
+  },
+)
