@@ -5,6 +5,8 @@ export default defineConfig({
     include: ['test/proof/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
+    // Much garbage that lives briefly: with room it costs half.
+    execArgv: ['--max-semi-space-size=64'],
     testTimeout: 600_000,
     hookTimeout: 60_000,
     teardownTimeout: 10_000,

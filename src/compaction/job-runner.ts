@@ -1,5 +1,6 @@
 import type { BackgroundWorker, Env } from '../env/env.js'
-import { VarveError } from '../errors.js'
+import { errorCode } from '../env/system-error.js'
+import { ioError, VarveError } from '../errors.js'
 import type { AnyJob, AnyResult } from './segment-job.js'
 
 /** How often a job is given to a new thread after the last one died under it. */
@@ -22,12 +23,14 @@ class WorkerDied extends Error {}
 export class JobRunner {
   readonly #env: Env
   readonly #workerCount: number
+  readonly #directory: string
   readonly #workers: (WorkerSlot | undefined)[] = []
   #nextId = 1
   #isClosed = false
 
-  constructor(env: Env, workerCount: number) {
+  constructor(env: Env, directory: string, workerCount: number) {
     this.#env = env
+    this.#directory = directory
     this.#workerCount = workerCount
   }
 
@@ -36,6 +39,15 @@ export class JobRunner {
    * @param lane jobs of one lane share a thread, modulo the number of threads.
    */
   async run(makeJob: () => AnyJob, lane: number): Promise<AnyResult> {
+    try {
+      return await this.#run(makeJob, lane)
+    } catch (error) {
+      // What the system refused; anything else is a mistake of the program, and stays what it is.
+      throw errorCode(error) === undefined ? error : ioError(error, 'background work in', this.#directory)
+    }
+  }
+
+  async #run(makeJob: () => AnyJob, lane: number): Promise<AnyResult> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && this.#workerCount > 0; attempt++) {
       const slot = this.#slot(lane % this.#workerCount)
       if (!slot) break

@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import type { WorkerAnswer, WorkerFailure, WorkerRequest } from '../env/node-workers.js'
+import { errorCode } from '../env/system-error.js'
 import { VarveError } from '../errors.js'
 import { runJob } from './run-job.js'
 import type { AnyJob, AnyResult } from './segment-job.js'
@@ -65,6 +66,8 @@ export class WorkerLoop {
 }
 
 function plainError(error: unknown): WorkerFailure {
+  const systemCode = error instanceof VarveError ? undefined : errorCode(error)
+  if (systemCode !== undefined) return { code: systemCode, message: (error as Error).message }
   if (!(error instanceof VarveError))
     return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
   const { code, message, file, offset } = error

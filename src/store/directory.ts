@@ -34,9 +34,10 @@ export interface DirectoryOptions {
 export function prepareDirectory(env: Env, path: string, options: DirectoryOptions): string {
   const stat = attempt(path, () => env.fs.stat(path))
   if (stat && !stat.isDirectory) throw invalid(`${path} is a file`)
+  let topmost: string | undefined
   if (!stat) {
     if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
-    attempt(path, () => env.fs.makeDirectory(path))
+    topmost = attempt(path, () => env.fs.makeDirectory(path))
   }
   const directory = attempt(path, () => env.fs.realPath(path))
   const listing = listDirectory(env, directory)
@@ -45,7 +46,7 @@ export function prepareDirectory(env: Env, path: string, options: DirectoryOptio
     refuseWithoutCurrent(directory, listing)
     if (options.readOnly || !options.createIfMissing) throw invalid(`a store at ${path} does not exist`)
     refuseForeign(env, directory, listing)
-    attempt(path, () => syncParents(env, path))
+    attempt(path, () => syncParents(env, path, topmost))
   }
   return directory
 }
@@ -67,18 +68,21 @@ export function listDirectory(env: Env, directory: string): DirectoryListing {
 /**
  * The name of a new directory must be durable, and those of its parents, or all in it goes with them. All of them:
  * which ones are new is not known, where an earlier attempt had failed.
+ * @param topmost the uppermost one that was made now.
  */
-export function syncParents(env: Env, path: string): void {
+export function syncParents(env: Env, path: string, topmost: string | undefined): void {
   let child = path
+  let isNew = topmost !== undefined
   while (child.lastIndexOf('/') >= 0 && child !== '/') {
     const parent = child.slice(0, Math.max(1, child.lastIndexOf('/')))
     try {
       env.fs.syncDirectory(parent)
     } catch (error) {
-      // What we may not open we have not made.
+      // What we may not open we have not made; but what was made now must be durable.
       const code = errorCode(error)
-      if (code !== 'EACCES' && code !== 'EPERM') throw error
+      if (isNew || (code !== 'EACCES' && code !== 'EPERM')) throw error
     }
+    if (child === topmost) isNew = false
     child = parent
   }
 }
@@ -92,7 +96,9 @@ function refuseWithoutCurrent(directory: string, listing: DirectoryListing): voi
 /** A directory that holds something else is not turned into a store. */
 function refuseForeign(env: Env, directory: string, listing: DirectoryListing): void {
   const ours = new Set(listing.files.map(({ name }) => name))
-  const foreign = env.fs.list(directory).find((name) => !ours.has(name) && !isHarmless(name))
+  const foreign = attempt(directory, () => env.fs.list(directory)).find(
+    (name) => !ours.has(name) && !isHarmless(name),
+  )
   if (!foreign) return
   throw new VarveError('VARVE_FORMAT_VERSION', `${directory} is not a store: it holds ${foreign}`, {
     file: joinPath(directory, foreign),

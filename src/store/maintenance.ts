@@ -116,7 +116,7 @@ export async function checkpointStore(store: Store, path: string): Promise<Posit
   const staged = `${path}.partial`
   try {
     if (env.fs.stat(staged)) removeDirectory(env, staged)
-    env.fs.makeDirectory(staged)
+    const topmost = env.fs.makeDirectory(staged)
     for (const meta of view.version.segments()) {
       await copyFile(
         env,
@@ -141,7 +141,7 @@ export async function checkpointStore(store: Store, path: string): Promise<Posit
     versions.rotate()
     await versions.close()
     env.fs.rename(staged, path)
-    syncParents(env, path)
+    syncParents(env, path, topmost === staged ? path : topmost)
     return flushedPosition
   } catch (error) {
     removeQuietly(env, staged)

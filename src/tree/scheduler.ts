@@ -43,7 +43,7 @@ export class Scheduler {
   constructor(tree: Tree, hooks: SchedulerHooks) {
     this.#tree = tree
     this.#hooks = hooks
-    this.runner = new JobRunner(tree.env, tree.options.workers)
+    this.runner = new JobRunner(tree.env, tree.directory, tree.options.workers)
   }
 
   get isStopped(): boolean {

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { CRASH_POLICIES, type CrashPolicy } from '../../src/env/crash-states.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { CrashState } from '../../src/env/memory-file-system.js'
 import { type Database, type OpenOptions, open } from '../../src/index.js'
@@ -24,17 +25,19 @@ const OWN_WRITES = 2
 export class CrashScript {
   readonly env: MemoryEnv
   readonly #options: OpenOptions
+  readonly #policies: readonly CrashPolicy[]
   readonly #history: State[] = [new Map()]
   readonly #moments: Moment[] = []
   #handedOver = 0
   #durable = 0
   db!: Database
 
-  constructor(options: OpenOptions, seed: number) {
+  constructor(options: OpenOptions, seed: number, policies: readonly CrashPolicy[] = CRASH_POLICIES) {
+    this.#policies = policies
     this.env = memoryEnv({ seed })
     this.#options = { ...options, workers: 0 }
     this.env.fs.onStep = ({ index, op, path }) => {
-      const states = [...this.env.fs.crashStates()]
+      const states = [...this.env.fs.crashStates(policies)]
       const step = `${index} ${op} ${path}`
       this.#moments.push({ step, states, handedOver: this.#handedOver, durable: this.#durable })
     }
@@ -100,7 +103,7 @@ export class CrashScript {
       const [kill] = moment.states
       const fs = kill!.fs.clone()
       const nested: CrashState[] = []
-      fs.onStep = () => nested.push(...fs.crashStates())
+      fs.onStep = () => nested.push(...fs.crashStates(this.#policies))
       const db = await openOn(memoryEnv({ fs }), this.#options)
       await db.close()
       fs.onStep = undefined

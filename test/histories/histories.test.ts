@@ -45,6 +45,6 @@ it(
   'concurrent clients of a store that crashes see one order for each key, and whole batches',
   { timeout: 120_000 },
   async () => {
-    console.log(await runClients(SEED, 25))
+    console.log(await runClients(SEED, 10))
   },
 )

@@ -60,3 +60,10 @@ describe('a checkpoint', () => {
     }
   })
 })
+
+it('verify fails typed where a segment cannot be opened', async () => {
+  const { db, env } = await filled()
+  env.fs.inject({ op: 'open', path: /\.seg$/, repeat: 'forever', effect: { errno: 'EMFILE' } })
+  expect((await failureOf(() => db.verify()))?.code).toBe('VARVE_IO')
+  await db.close()
+})

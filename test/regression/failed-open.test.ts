@@ -70,3 +70,13 @@ it('what cannot be removed does not keep the store closed', async () => {
   expect(Object.keys(await recovered(fs))).toHaveLength(20)
   expect(counter.fired).toBeGreaterThan(0)
 })
+
+it.each(['stat', 'list'] as const)('an open fails typed whatever %s fails', async (op) => {
+  for (let nth = 1; ; nth++) {
+    const env = memoryEnv()
+    const counter = env.fs.inject({ op, nth, effect: { errno: 'EIO' } })
+    // `codeOf` throws what is no VarveError.
+    await codeOf(async () => (await openMemory(TINY, env)).db.close())
+    if (counter.fired === 0) break
+  }
+})

@@ -55,39 +55,54 @@ function readOne(run: SimRun, op: Of<'get' | 'getSync' | 'getEntry' | 'has' | 'g
   const held = run.held[op.snapshot]
   const options = held ? { snapshot: held.snapshot } : {}
   const first = held?.position ?? db.position
-  const match = (what: string, show: (position: number) => unknown, found: unknown): void => {
+  const match = (what: () => string, show: (position: number) => unknown, found: unknown): void => {
     const last = held?.position ?? db.position
     run.note(found)
     for (let at = first; at <= last; at++) if (equal(show(at), found)) return
-    run.expect(false, `${what} at ${first} to ${last}: ${text(found)}, not ${text(show(first))}`)
+    run.expect(false, `${what()} at ${first} to ${last}: ${text(found)}, not ${text(show(first))}`)
   }
   switch (op.kind) {
     case 'getSync':
       return void run.guard(() => {
         const value = db.getSync(bytes(op.key), options)
-        match(`getSync ${text(op.key)}`, (at) => model.get(op.key, at), latin(value))
+        match(
+          () => `getSync ${text(op.key)}`,
+          (at) => model.get(op.key, at),
+          latin(value),
+        )
       })
     case 'get':
       return void run.track('get', db.get(bytes(op.key), options), {
-        check: (value) => match(`get ${text(op.key)}`, (at) => model.get(op.key, at), latin(value)),
+        check: (value) =>
+          match(
+            () => `get ${text(op.key)}`,
+            (at) => model.get(op.key, at),
+            latin(value),
+          ),
       })
     case 'has':
       return void run.track('has', db.has(bytes(op.key), options), {
-        check: (found) => match('has', (at) => model.get(op.key, at) !== undefined, found),
+        check: (found) =>
+          match(
+            () => 'has',
+            (at) => model.get(op.key, at) !== undefined,
+            found,
+          ),
       })
     case 'getEntry':
       return void run.track('getEntry', db.getEntry(bytes(op.key), options), {
         check: (entry) =>
-          match('getEntry', (at) => [model.get(op.key, at), model.positionOf(op.key, at)], [
-            latin(entry?.value),
-            entry?.position,
-          ]),
+          match(
+            () => 'getEntry',
+            (at) => [model.get(op.key, at), model.positionOf(op.key, at)],
+            [latin(entry?.value), entry?.position],
+          ),
       })
     case 'getMany':
       return void run.track('getMany', db.getMany(op.keys.map(bytes), options), {
         check: (values) =>
           match(
-            'getMany',
+            () => 'getMany',
             (at) => op.keys.map((key) => model.get(key, at)),
             values.map((value) => latin(value)),
           ),
@@ -97,7 +112,7 @@ function readOne(run: SimRun, op: Of<'get' | 'getSync' | 'getEntry' | 'has' | 'g
         const query = { ...rangeOf(op.range), reverse: op.reverse, limit: op.limit, ...options }
         const show = (at: number) => limited(model.list(at, op.range), op.reverse, op.limit)
         run.track('scan', db.entries(query).all(), {
-          check: (entries) => match(`scan ${text(op)}`, show, pairs(entries)),
+          check: (entries) => match(() => `scan ${text(op)}`, show, pairs(entries)),
         })
       })
   }

@@ -71,8 +71,16 @@ export class SimRun {
     return this.#counters.reduce((sum, { fired }) => sum + fired, this.#fillCount)
   }
 
-  get hasFailed(): boolean {
-    return this.db.stats().health !== undefined
+  /** Writes have stopped. */
+  hasFailed = false
+
+  /** The store that the history goes on with. */
+  use(db: Store): void {
+    this.db = db
+    this.hasFailed = db.stats().health !== undefined
+    db.on('store.failed', () => {
+      if (db === this.db) this.hasFailed = true
+    })
   }
 
   inject(rule: FaultRule): void {

@@ -4,8 +4,8 @@ import { reduceList } from './reduce.js'
 import { runSeed, runSeeds } from './run-seeds.js'
 import type { Plant } from './sim-run.js'
 
-const SEEDS = 40
-const OPS = 300
+const SEEDS = 25
+const OPS = 250
 const PLANTS: readonly Plant[] = ['syncs-lie', 'early-acknowledgement', 'lost-delete']
 
 describe('the simulation', () => {

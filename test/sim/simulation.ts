@@ -154,6 +154,7 @@ export class Simulation {
     const isDone = await run.outcome('resume', run.db.resume())
     run.isResuming = false
     this.#expectSound(isDone, 'resume')
+    run.hasFailed = run.db.stats().health !== undefined
     await this.#checkRecovered(promised)
   }
 
@@ -168,7 +169,7 @@ export class Simulation {
       })
       await run.outcome('open', opening)
       if (db) {
-        run.db = db
+        run.use(db)
         return this.#checkRecovered(promised)
       }
       this.#expectNothingOpen(`after an open that failed (${run.lastError})`)
@@ -251,10 +252,10 @@ export class Simulation {
     run.repairDisk()
     await this.#heal()
     await run.drain()
+    await this.#reopen()
     const isVerified = await run.outcome('verify', run.db.verify())
     // A disk that failed a sync may have forgotten what kept log files held before they were synced again.
     if (!isVerified && !run.hasSyncFailed) this.#expectSound(false, 'verify')
-    await this.#reopen()
     const { issued } = run.model
     this.#expectSound(
       await run.outcome('reading all', checkContent(run.db, run.model, issued, run.expect)),

@@ -89,10 +89,15 @@ export interface SweepResult {
 }
 
 /** One error at every operation of the script, in every kind of way, one run for each. */
-export async function sweepErrors(errnos: readonly string[], stride = 1, offset = 0): Promise<SweepResult> {
+export async function sweepErrors(
+  errnos: readonly string[],
+  stride = 1,
+  offset = 0,
+  operations: readonly (typeof OPERATIONS)[number][] = OPERATIONS,
+): Promise<SweepResult> {
   let runs = 0
   let fired = 0
-  for (const op of OPERATIONS) {
+  for (const op of operations) {
     for (const errno of errnos) {
       for (const kind of KINDS) {
         for (let nth = 1 + offset; ; nth += stride) {
@@ -106,12 +111,12 @@ export async function sweepErrors(errnos: readonly string[], stride = 1, offset 
     }
   }
   const line =
-    `error sweep: ${runs} runs, ${OPERATIONS.length} operations x ${errnos.length} errors x ${KINDS.length} ways, ` +
+    `error sweep: ${runs} runs, ${operations.length} operations x ${errnos.length} errors x ${KINDS.length} ways, ` +
     `at every ${stride === 1 ? '' : `${stride}. `}place, fired ${fired} times, 0 bad`
   return { runs, fired, line }
 }
 
-async function runWith(rule: FaultRule): Promise<{ faults: number }> {
+export async function runWith(rule: FaultRule): Promise<{ faults: number }> {
   const workers = (rule.nth ?? 0) % 2
   const plan: SimPlan = {
     seed: 1,
