@@ -59,7 +59,12 @@ export async function open<K = string, V = string>(
   const resolved = resolveOptions(options)
   const absolute = resolved.env.fs.resolve(path)
   const store = await Store.open(absolute, resolved)
-  removeDroppedViews(store)
+  try {
+    removeDroppedViews(store)
+  } catch (error) {
+    await store.close().catch(() => {})
+    throw error
+  }
   return new Database(absolute, resolved, new TypedStore(store, keys, values))
 }
 

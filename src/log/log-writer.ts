@@ -91,6 +91,8 @@ export class LogWriter {
       storeId: this.#storeId,
       createdMs: this.#env.clock.wallMs(),
     })
+    // The names become durable in their order: a log without its older part could not be opened.
+    if (previous) this.#syncName()
     const path = joinPath(this.#directory, logFileName(number))
     const file = guard(path, 'creating', () => this.#env.fs.open(path, 'create'))
     this.#isNameDurable = false

@@ -30,13 +30,21 @@ export class ViewDirectories {
   /** Those of one view; without a name of all. */
   list(view?: string): ViewDirectory[] {
     const found: ViewDirectory[] = []
-    for (const name of this.#env.fs.list(this.#root)) {
+    for (const name of this.#names()) {
       const parsed = parseViewDirectoryName(name)
       if (parsed && (view === undefined || parsed.view === view)) {
         found.push({ ...parsed, name, path: joinPath(this.#root, name) })
       }
     }
     return found
+  }
+
+  #names(): string[] {
+    try {
+      return this.#env.fs.list(this.#root)
+    } catch (error) {
+      throw ioError(error, 'reading', this.#root)
+    }
   }
 
   /** A path that no directory of the view has or had since it was opened; nothing is created. */

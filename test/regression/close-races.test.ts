@@ -63,6 +63,7 @@ describe('a checkpoint', () => {
 
 it('verify fails typed where a segment cannot be opened', async () => {
   const { db, env } = await filled()
+  await db.compact()
   env.fs.inject({ op: 'open', path: /\.seg$/, repeat: 'forever', effect: { errno: 'EMFILE' } })
   expect((await failureOf(() => db.verify()))?.code).toBe('VARVE_IO')
   await db.close()
