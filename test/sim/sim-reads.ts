@@ -1,3 +1,4 @@
+import type { RangeIterator } from '../../src/index.js'
 import { checkChanges } from './sim-checks.js'
 import type { SimOp } from './sim-operations.js'
 import type { SimRun } from './sim-run.js'
@@ -171,7 +172,7 @@ function seek(run: SimRun, op: Of<'seek'>): void {
     const found: [string, string][][] = []
     for (const key of op.keys) {
       iterator.seek(bytes(key))
-      found.push(pairs(await iterator.nextv(2)))
+      found.push(await take(iterator, 2))
     }
     await iterator.close()
     return found
@@ -202,7 +203,7 @@ function walk(run: SimRun, op: Of<'walk'>): void {
   const wanted = op.sizes.reduce((sum, size) => sum + size, 0)
   const steps = async () => {
     const found: [string, string][] = []
-    for (const size of op.sizes) found.push(...pairs(await iterator.nextv(size)))
+    for (const size of op.sizes) found.push(...(await take(iterator, size)))
     await iterator.close()
     return found
   }
@@ -215,6 +216,17 @@ function walk(run: SimRun, op: Of<'walk'>): void {
       run.expect(false, `an iterator opened at ${first} shows no state that there was: ${text(found)}`)
     },
   })
+}
+
+/** `nextv` may give fewer than it was asked for; none is the end. */
+async function take(iterator: RangeIterator<[Buffer, Buffer]>, count: number): Promise<[string, string][]> {
+  const found: [string, string][] = []
+  while (found.length < count) {
+    const part = await iterator.nextv(count - found.length)
+    if (part.length === 0) break
+    found.push(...pairs(part))
+  }
+  return found
 }
 
 function hold(run: SimRun): void {
