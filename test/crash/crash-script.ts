@@ -82,10 +82,14 @@ export class CrashScript {
   }
 
   /** Opens every crash state twice; the number of states. */
-  async checkAll(): Promise<number> {
+  async checkAll(statesMax = Number.POSITIVE_INFINITY): Promise<number> {
     this.env.fs.onStep = undefined
+    const total = this.#moments.reduce((sum, { states }) => sum + states.length, 0)
+    // Evenly spread where there are more than wanted.
+    const stride = Math.max(1, Math.floor(total / statesMax))
     let count = 0
-    for (const moment of this.#moments) {
+    for (const [i, moment] of this.#moments.entries()) {
+      if (i % stride !== 0) continue
       for (const state of moment.states) {
         await this.#check(moment, state)
         count++
@@ -95,11 +99,14 @@ export class CrashScript {
   }
 
   /** For every `every`-th moment, crashes again at every step of the recovery; the number of states. */
-  async checkDuringRecovery(every: number): Promise<number> {
+  async checkDuringRecovery(every: number, statesMax = Number.POSITIVE_INFINITY): Promise<number> {
     this.env.fs.onStep = undefined
     let count = 0
-    for (const [i, moment] of this.#moments.entries()) {
-      if (i % every !== 0) continue
+    const chosen = this.#moments.filter((_, i) => i % every === 0)
+    // First from all over the script, then those between.
+    const spread = [...chosen.entries()].sort(([a], [b]) => ((a * 37) % 101) - ((b * 37) % 101))
+    for (const [, moment] of spread) {
+      if (count >= statesMax) break
       const [kill] = moment.states
       const fs = kill!.fs.clone()
       const nested: CrashState[] = []

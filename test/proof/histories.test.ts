@@ -2,7 +2,7 @@ import { it } from 'vitest'
 import { runClients } from '../histories/run-clients.js'
 import { DEPTH, SEED } from './depth.js'
 
-const HISTORIES = 400 * DEPTH
+const HISTORIES = 150 * DEPTH
 
 it(
   `${HISTORIES} histories of concurrent clients are linearizable (seed ${SEED})`,
