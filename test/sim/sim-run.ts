@@ -32,6 +32,11 @@ const TURNS_MAX = 400_000
 /** Whatever a fault may lead to. */
 const FAULT_CODES = ['VARVE_IO', 'VARVE_NO_SPACE', 'VARVE_POISONED', 'VARVE_CORRUPTION', 'VARVE_BACKGROUND']
 
+/** Long strings by their length and start: what they are is compared with the model, byte by byte. */
+function shortened(_: string, value: unknown): unknown {
+  return typeof value === 'string' && value.length > 40 ? `${value.length}:${value.slice(0, 24)}` : value
+}
+
 /** What is known while a history runs: the store, the model, what was promised, what is in flight. */
 export class SimRun {
   readonly plan: SimPlan
@@ -113,7 +118,7 @@ export class SimRun {
 
   /** Adds what was read to the transcript. */
   note(shown: unknown): void {
-    const line = `${this.operation}${JSON.stringify(shown)}`
+    const line = `${this.operation}${JSON.stringify(shown, shortened)}`
     let hash = this.transcript
     for (let i = 0; i < line.length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193)
     this.transcript = hash >>> 0
