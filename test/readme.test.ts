@@ -2,22 +2,32 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
-it("the README's example runs as it is written and prints what it shows", () => {
-  const directory = mkdtempSync(join(tmpdir(), 'varve-readme-'))
-  try {
-    const readme = readFileSync('README.md', 'utf8')
-    const example = /```js\n([\s\S]*?)```/.exec(readme)![1]!
-    const main = new URL('../dist/index.js', import.meta.url).href
-    writeFileSync(join(directory, 'example.mjs'), example.replace("'varve'", `'${main}'`))
-    const { stdout, stderr } = spawnSync(process.execPath, ['example.mjs'], {
-      cwd: directory,
-      encoding: 'utf8',
-    })
-    expect(stderr).toBe('')
-    expect(stdout).toBe('Oslo\ncity:no:bergen Bergen\ncity:no:oslo Oslo\nBergen undefined\n')
-  } finally {
-    rmSync(directory, { recursive: true })
-  }
+const PROGRAMS = [...readFileSync('README.md', 'utf8').matchAll(/```js\n(import [\s\S]*?)```/g)].map(
+  (match) => match[1]!,
+)
+const OUTPUT = [
+  'Oslo\ncity:no:bergen Bergen\ncity:no:oslo Oslo\nBergen undefined\n',
+  "2\n[ 'hello/mail:1', 'hello/mail:2' ]\n2 mail:1\n3 mail:2\n",
+]
+
+describe("the README's examples run as they are written", () => {
+  it('and there is one for each output', () => expect(PROGRAMS.length).toBe(OUTPUT.length))
+
+  it.each(PROGRAMS.map((program, i) => ({ program, expected: OUTPUT[i] })))('example %#', ({
+    program,
+    expected,
+  }) => {
+    const directory = mkdtempSync(join(tmpdir(), 'varve-readme-'))
+    try {
+      const main = new URL('../dist/index.js', import.meta.url).href
+      writeFileSync(join(directory, 'example.mjs'), program.replace("'varve'", `'${main}'`))
+      const run = spawnSync(process.execPath, ['example.mjs'], { cwd: directory, encoding: 'utf8' })
+      expect(run.stderr).toBe('')
+      expect(run.stdout).toBe(expected)
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  })
 })
