@@ -1,5 +1,5 @@
 const CRASH = ['test/crash/crash.test.ts']
-const DAMAGE = ['test/store/damage.test.ts']
+const DAMAGE = (kind) => ['test/store/damage.test.ts', '-t', `damage to the ${kind}`]
 const HOSTILE = ['test/regression/hostile-files.test.ts']
 const MODEL = ['test/model/leveled.test.ts', 'test/model/tiered.test.ts']
 
@@ -118,42 +118,42 @@ export const MUTANTS = [
     file: 'log/log-scan.ts',
     find: '  return crc === readU32(bytes, at)',
     replace: '  return crc >= 0',
-    tests: DAMAGE,
+    tests: DAMAGE('log'),
   },
   {
     what: 'damage in the middle of a log counts as its end',
     file: 'log/log-scan.ts',
     find: '    if (proof !== undefined) {',
     replace: '    if (proof !== undefined && proof < 0) {',
-    tests: DAMAGE,
+    tests: DAMAGE('log'),
   },
   {
     what: 'a log that ends before what was on disk is taken',
     file: 'store/store.ts',
     find: '    if (position < version.durablePosition) {',
     replace: '    if (position < 0 * version.durablePosition) {',
-    tests: DAMAGE,
+    tests: DAMAGE('log'),
   },
   {
     what: 'the checksum of a block is not compared',
     file: 'segment/block-codec.ts',
     find: 'if (crc32(bytes, start, body + 1) !== readU32(bytes, body + 1)) {',
     replace: 'if (crc32(bytes, start, body + 1) < 0) {',
-    tests: DAMAGE,
+    tests: DAMAGE('segment'),
   },
   {
     what: 'damage in the middle of a manifest counts as its end',
     file: 'version/manifest-format.ts',
     find: "throw corruption(file, fault, 'a damaged record')",
     replace: 'return',
-    tests: DAMAGE,
+    tests: DAMAGE('manifest'),
   },
   {
     what: 'CURRENT is believed without its checksum',
     file: 'version/manifest-format.ts',
     find: '!isName || encodeCurrent(name).compare(bytes) !== 0',
     replace: '!isName',
-    tests: DAMAGE,
+    tests: DAMAGE('CURRENT'),
   },
   {
     what: 'CURRENT may name a manifest in another spelling',

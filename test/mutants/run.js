@@ -31,13 +31,17 @@ function makeCopy() {
 }
 
 function run(directory, tests) {
-  const child = spawn('node_modules/.bin/vitest', ['run', '--bail', '1', ...tests], {
-    cwd: directory,
-    env: { ...process.env, NO_COLOR: '1', VARVE_SEED: process.env.VARVE_SEED ?? '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: TIME_MAX_MS,
-    killSignal: 'SIGKILL',
-  })
+  const child = spawn(
+    'node_modules/.bin/vitest',
+    ['run', '--bail', '1', '--testTimeout', String(TIME_MAX_MS), ...tests],
+    {
+      cwd: directory,
+      env: { ...process.env, NO_COLOR: '1', VARVE_SEED: process.env.VARVE_SEED ?? '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: TIME_MAX_MS,
+      killSignal: 'SIGKILL',
+    },
+  )
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (text) => {
