@@ -17,6 +17,8 @@ export interface SweepReport {
 
 const TIME_MAX_MS = 2000
 export const GROWTH_BYTES_MAX = 256 * 2 ** 20
+const ROOM_BYTES = 64
+const ROOM_STEP_BYTES = 509
 /** Each so many cases the store is opened for writing, which recovers and writes; else it is only read. */
 const WRITING_EACH = 6
 /** Each so many cases the damaged store is opened a second time, and its files are compared. */
@@ -37,7 +39,7 @@ export class Sweep {
   /** Every single byte by four masks. */
   async bytes(path: string): Promise<void> {
     const whole = this.#read(path)
-    for (let at = 0; at < whole.length; at++) {
+    for (const at of placesIn(whole)) {
       const byte = whole[at]!
       for (const changed of new Set([byte ^ 0x01, byte ^ 0x80, 0x00, 0xff])) {
         if (changed === byte) continue
@@ -51,7 +53,7 @@ export class Sweep {
   /** Every length below the whole, and bytes added at the end. */
   async lengths(path: string): Promise<void> {
     const whole = this.#read(path)
-    for (let length = 0; length < whole.length; length++) {
+    for (const length of placesIn(whole)) {
       await this.#replace(path, whole.subarray(0, length), `cut to ${length}`)
     }
     for (let added = 1; added <= 4096; added *= 2) {
@@ -67,7 +69,8 @@ export class Sweep {
   async blocks(path: string, blockBytes: number): Promise<void> {
     const whole = this.#read(path)
     const others = this.paths().map((other) => this.#read(other))
-    for (let at = 0; at < whole.length; at += blockBytes) {
+    const used = usedBytes(whole)
+    for (let at = 0; at < used; at += blockBytes) {
       const end = Math.min(whole.length, at + blockBytes)
       const parts = (middle: Buffer) => Buffer.concat([whole.subarray(0, at), middle, whole.subarray(end)])
       const block = whole.subarray(at, end)
@@ -75,7 +78,7 @@ export class Sweep {
       await this.#replace(path, parts(Buffer.concat([block, block])), `block at ${at} doubled`)
       await this.#replace(path, parts(Buffer.alloc(0)), `block at ${at} left out`)
       for (const other of others) {
-        for (let from = 0; from + block.length <= other.length; from += blockBytes) {
+        for (let from = 0; from + block.length <= usedBytes(other); from += blockBytes) {
           await this.#replace(
             path,
             parts(other.subarray(from, from + block.length)),
@@ -187,6 +190,19 @@ export class Sweep {
       return error.file === undefined ? `${error.code} without a file` : `${error.code} ${error.file}`
     }
   }
+}
+
+/** Up to where there is anything but zeros: logs have room made ahead. */
+function usedBytes(bytes: Buffer): number {
+  let used = bytes.length
+  while (used > 0 && bytes[used - 1] === 0) used--
+  return used
+}
+
+/** Every byte of what is used and a little beyond; some of the room after it. */
+function* placesIn(bytes: Buffer): Generator<number> {
+  const near = usedBytes(bytes) + ROOM_BYTES
+  for (let at = 0; at < bytes.length; at += at < near ? 1 : ROOM_STEP_BYTES) yield at
 }
 
 export function describeSweep(name: string, report: SweepReport): string {

@@ -97,13 +97,13 @@ export const MUTANTS = [
     file: 'store/store.ts',
     find: "(kind === 'segment' && !live.has(number))",
     replace: "kind === 'segment'",
-    tests: ['test/golden/golden.test.ts'],
+    tests: MODEL,
   },
   {
     what: 'a store opens twice',
     file: 'store/store.ts',
-    find: 'const lock = readOnly ? undefined : takeLock',
-    replace: 'const lock = !env.fs || readOnly !== undefined ? undefined : takeLock',
+    find: 'const takesLock = !readOnly && options.takesLock',
+    replace: 'const takesLock = false && !readOnly',
     tests: ['test/store/bad-open.test.ts'],
   },
   {
