@@ -228,8 +228,8 @@ export const MUTANTS = [
   {
     what: 'a damaged retained log is removed',
     file: 'store/log-archive.ts',
-    find: '      if (this.#damage) return\n',
-    replace: '',
+    find: '      if (this.#damage) return\n      const isNext',
+    replace: '      const isNext',
     tests: ['test/regression/damaged-evidence.test.ts'],
   },
   {
