@@ -16,6 +16,8 @@ export interface Victim {
 const BASE: OpenOptions = {
   workers: 0,
   memory: 2 ** 20,
+  // Logs make room ahead up to the end of their memory.
+  memtableBytes: 4096,
   blockBytes: 150,
   segmentBytes: 900,
   l0SegmentsMax: 50,
