@@ -130,20 +130,27 @@ export class Sweep {
     const looksTwice = this.report.cases % SECOND_LOOK_EACH === 0
     const again = looksTwice ? fs.clone() : undefined
     const startMs = performance.now()
-    const verdict = await this.#verdict(fs, this.report.cases % WRITING_EACH === 0)
+    const isWriting = this.report.cases % WRITING_EACH === 0
+    const verdict = await this.#verdict(fs, isWriting)
     const tookMs = performance.now() - startMs
     if (!ALLOWED.test(verdict)) throw new Error(`${this.#victim.name}, ${what}: ${verdict}`)
     if (tookMs > TIME_MAX_MS) throw new Error(`${this.#victim.name}, ${what}: took ${tookMs} ms`)
-    if (again && verdict !== 'same') await this.#lookAgain(again, path, verdict, what)
+    if (again && verdict !== 'same') await this.#lookAgain(again, path, verdict, what, isWriting)
     this.#note(verdict, tookMs)
   }
 
   /** Damage that was found stays found: the verdict is the same, and the evidence is still there. */
-  async #lookAgain(fs: MemoryFileSystem, path: string, verdict: Verdict, what: string): Promise<void> {
+  async #lookAgain(
+    fs: MemoryFileSystem,
+    path: string,
+    verdict: Verdict,
+    what: string,
+    isWriting: boolean,
+  ): Promise<void> {
     const isFile = fs.stat(path) !== undefined && !fs.stat(path)!.isDirectory
     const before = isFile ? Buffer.from(fs.readFile(path)) : undefined
     for (let i = 0; i < 2; i++) {
-      const found = await this.#verdict(fs, true)
+      const found = await this.#verdict(fs, isWriting)
       if (found !== verdict) throw new Error(`${what}: first ${verdict}, then ${found}`)
     }
     if (before && !before.equals(Buffer.from(fs.readFile(path)))) throw new Error(`${what}: was changed`)
