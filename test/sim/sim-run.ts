@@ -50,6 +50,8 @@ export class SimRun {
   /** Set once a crash state was taken: what happens after it in this life happens to nobody. */
   isCrashed = false
   isFull = false
+  /** Faults may be waiting. */
+  isFaulty = false
   isResuming = false
   /** Of everything that was read: equal for equal histories, whatever the options. */
   transcript = 0x811c9dc5
@@ -90,6 +92,7 @@ export class SimRun {
 
   inject(rule: FaultRule): void {
     const counter = this.world.fs.inject(rule)
+    this.isFaulty = true
     this.#counters.push(counter)
     if ((rule.op === 'sync' || rule.op === 'any') && 'errno' in rule.effect) this.#syncCounters.push(counter)
   }
@@ -112,6 +115,7 @@ export class SimRun {
     this.world.fs.clearFaults()
     this.world.fs.setCapacity(Number.POSITIVE_INFINITY)
     this.isFull = false
+    this.isFaulty = false
     if (this.plant !== 'syncs-lie') return
     this.world.fs.inject({ op: 'sync', path: /\.log$/, repeat: 'forever', effect: { lies: true } })
   }

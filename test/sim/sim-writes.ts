@@ -67,7 +67,8 @@ function write(
 }
 
 function conditional(run: SimRun, op: Of<'putIf' | 'batchIf'>): void {
-  if (run.hasFailed) return
+  // A condition that cannot be read rejects a write that has no position: the model could not tell.
+  if (run.hasFailed || run.isFaulty) return
   const { db, model, expect } = run
   const current = model.positionOf(op.key, model.issued) ?? null
   const position = op.holds ? current : (current ?? 0) + 1
