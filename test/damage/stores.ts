@@ -8,6 +8,8 @@ export interface Victim {
   readonly fs: MemoryFileSystem
   readonly older: MemoryFileSystem
   readonly wanted: string
+  /** What it held before each of the last writes: a log that is not closed may end at any of them. */
+  readonly earlier: ReadonlySet<string>
   /** Every change in its logs, oldest first. */
   readonly history: string
   readonly options: OpenOptions
@@ -28,18 +30,26 @@ const CHECKPOINT = '/checkpoint'
 export type End = 'closed' | 'crashed' | 'checkpoint'
 
 /** Every kind of record, in segments of two levels, in complete logs and in the last one. */
-async function fill(db: OpenedStore['db']): Promise<void> {
+async function fill(db: OpenedStore['db']): Promise<Set<string>> {
+  const earlier = new Set<string>()
+  const note = async () => earlier.add(JSON.stringify(await dump(db)))
   for (let i = 0; i < 24; i++) void db.put(pad(i), `value ${i} `.repeat(3))
   await db.compact()
   for (let i = 0; i < 8; i++) void db.put(pad(i * 2), `second ${i}`)
   await db.clear({ gte: pad(15), lt: pad(17) })
   await db.flush()
+  await note()
   await db.batch([
     { type: 'put', key: 'in the log', value: 'x'.repeat(30) },
     { type: 'del', key: pad(1) },
   ])
+  await note()
   await db.clear({ gte: pad(20), lt: pad(21) })
-  for (let i = 0; i < 3; i++) await db.put(`log ${i}`, 'y'.repeat(15), { durability: 'disk' })
+  for (let i = 0; i < 3; i++) {
+    await note()
+    await db.put(`log ${i}`, 'y'.repeat(15), { durability: 'disk' })
+  }
+  return earlier
 }
 
 /** The log from its oldest change on, a line each. */
@@ -55,18 +65,18 @@ export async function makeVictim(end: End, extra: OpenOptions = {}): Promise<Vic
   await db.put('before', 'everything')
   await db.flush()
   const older = env.fs.clone()
-  await fill(db)
+  const earlier = await fill(db)
   const wanted = JSON.stringify(await dump(db))
   const history = await historyOf(db)
   const name = `${end} ${JSON.stringify(extra)}`
   if (end === 'crashed') {
     const fs = env.fs.clone()
     await db.close()
-    return { name, fs, older, wanted, history, options }
+    return { name, fs, older, wanted, earlier, history, options }
   }
   if (end === 'closed') {
     await db.close()
-    return { name, fs: env.fs, older, wanted, history, options }
+    return { name, fs: env.fs, older, wanted, earlier: new Set(), history, options }
   }
   await db.checkpoint(CHECKPOINT)
   await db.close()
@@ -74,5 +84,5 @@ export async function makeVictim(end: End, extra: OpenOptions = {}): Promise<Vic
   for (const file of fs.list(STORE)) fs.remove(`${STORE}/${file}`)
   for (const file of fs.list(CHECKPOINT))
     fs.writeFile(`${STORE}/${file}`, fs.readFile(`${CHECKPOINT}/${file}`))
-  return { name, fs, older, wanted, history, options }
+  return { name, fs, older, wanted, earlier: new Set(), history, options }
 }
