@@ -15,7 +15,7 @@ export interface SweepReport {
   grownBytes: number
 }
 
-const TIME_MAX_MS = 2000
+const TIME_MAX_MS = 10_000
 export const GROWTH_BYTES_MAX = 256 * 2 ** 20
 const ROOM_BYTES = 64
 const ROOM_STEP_BYTES = 509

@@ -55,14 +55,14 @@ export const MUTANTS = [
     file: 'version/version-set.ts',
     find: '      this.#env.fs.rename(temporary, current)\n    })\n    this.#syncDirectory()\n',
     replace: '      this.#env.fs.rename(temporary, current)\n    })\n',
-    tests: CRASH,
+    tests: ['test/crash/names.test.ts'],
   },
   {
     what: 'the name of a manifest is not synced before CURRENT names it',
     file: 'version/version-set.ts',
     find: '() => file.sync())\n      this.#syncDirectory()\n',
     replace: '() => file.sync())\n',
-    tests: CRASH,
+    tests: ['test/crash/names.test.ts'],
   },
   {
     what: 'an edit counts before it is synced',

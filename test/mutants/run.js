@@ -62,7 +62,7 @@ async function judge(directory, { what, file, find, replace, tests }) {
   const { status, output } = await run(directory, tests)
   writeFileSync(path, source)
   const killer = /FAIL\s+(.+)/.exec(output)?.[1]
-  return { what, verdict: status === 0 ? 'SURVIVES' : 'killed', killer: killer ?? 'no test ended' }
+  return { what, verdict: killer ? 'killed' : status === 0 ? 'SURVIVES' : 'NO VERDICT', killer }
 }
 
 async function work() {

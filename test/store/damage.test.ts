@@ -5,7 +5,14 @@ import { VarveError } from '../../src/errors.js'
 import type { OpenOptions } from '../../src/index.js'
 import { dump, openMemory, pad, STORE } from './helpers.js'
 
-const OPTIONS: OpenOptions = { workers: 0, memory: 2 ** 20, blockBytes: 200, segmentBytes: 1200 }
+/** Short logs: the room that they make ahead holds nothing to damage. */
+const OPTIONS: OpenOptions = {
+  workers: 0,
+  memory: 2 ** 20,
+  memtableBytes: 4096,
+  blockBytes: 200,
+  segmentBytes: 1200,
+}
 /** Cases for each file and kind of damage. */
 const CASES_MAX = 1500
 
