@@ -90,7 +90,7 @@ export const MUTANTS = [
     file: 'store/store.ts',
     find: '    await versions.commit({ logNumber: number, durablePosition: position })\n',
     replace: '',
-    tests: CRASH,
+    tests: ['test/crash/names.test.ts'],
   },
   {
     what: 'recovery removes live segments as left over',
@@ -125,7 +125,7 @@ export const MUTANTS = [
     file: 'log/log-scan.ts',
     find: '    if (proof !== undefined) {',
     replace: '    if (proof !== undefined && proof < 0) {',
-    tests: DAMAGE('log'),
+    tests: ['test/store/repair.test.ts'],
   },
   {
     what: 'a log that ends before what was on disk is taken',
@@ -146,7 +146,7 @@ export const MUTANTS = [
     file: 'version/manifest-format.ts',
     find: "throw corruption(file, fault, 'a damaged record')",
     replace: 'return',
-    tests: DAMAGE('manifest'),
+    tests: ['test/version/manifest.test.ts'],
   },
   {
     what: 'CURRENT is believed without its checksum',
@@ -228,8 +228,8 @@ export const MUTANTS = [
   {
     what: 'a damaged retained log is removed',
     file: 'store/log-archive.ts',
-    find: '      if (this.#damage) return\n      const isNext',
-    replace: '      const isNext',
+    find: '      this.#damage = error as VarveError\n',
+    replace: '',
     tests: ['test/regression/damaged-evidence.test.ts'],
   },
   {
