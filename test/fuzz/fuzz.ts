@@ -62,11 +62,7 @@ export async function outcomeOf(target: Target, input: Buffer): Promise<Outcome>
     // A copy: a decoder that wrote to its input would spoil the evidence.
     await target.run(Buffer.from(input))
   } catch (error) {
-    const isRefused =
-      error instanceof VarveError &&
-      (error.code === 'VARVE_CORRUPTION' || error.code === 'VARVE_FORMAT_VERSION') &&
-      error.file !== undefined
-    if (!isRefused) {
+    if (!isRefusal(error)) {
       const shown = input.length > 3000 ? `${input.length} bytes` : input.toString('base64')
       throw new Error(`${target.name}: neither taken nor refused: ${shown}`, { cause: error })
     }
@@ -78,4 +74,12 @@ export async function outcomeOf(target: Target, input: Buffer): Promise<Outcome>
   const tookMs = performance.now() - startMs
   if (tookMs > TIME_MAX_MS) throw new Error(`${target.name}: took ${tookMs} ms: ${input.toString('base64')}`)
   return outcome
+}
+
+function isRefusal(error: unknown): error is VarveError {
+  if (!(error instanceof VarveError)) return false
+  // A manifest may say that the store is a follower or was fenced: whoever writes is told so, and no file is damaged.
+  if (error.code === 'VARVE_NOT_LEADER' || error.code === 'VARVE_FENCED') return true
+  const isDamage = error.code === 'VARVE_CORRUPTION' || error.code === 'VARVE_FORMAT_VERSION'
+  return isDamage && error.file !== undefined
 }
