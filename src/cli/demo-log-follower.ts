@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { compare, type Database, open } from '../database.js'
 import { VarveError } from '../errors.js'
-import { type Follower, openFollower, serveLog } from '../replication.js'
+import { type Follower, type LogServer, openFollower, serveLog } from '../replication.js'
 import { claim, note, section } from './demo-report.js'
 import { formatCount } from './format.js'
 
@@ -19,8 +19,8 @@ export async function showFollower(directory: string): Promise<void> {
   }
   try {
     const leader = keep(await open(paths.leader))
-    const follower = await cutAndResume(leader, paths.follower, keep)
-    await failOver(leader, follower, paths.leader, keep)
+    const { follower, server } = await cutAndResume(leader, paths.follower, keep)
+    await failOver(leader, server, follower, paths.leader, keep)
   } finally {
     for (const resource of opened) await resource.close()
   }
@@ -28,7 +28,11 @@ export async function showFollower(directory: string): Promise<void> {
 
 type Keep = <T extends { close(): Promise<void> }>(resource: T) => T
 
-async function cutAndResume(leader: Database, path: string, keep: Keep): Promise<Follower> {
+async function cutAndResume(
+  leader: Database,
+  path: string,
+  keep: Keep,
+): Promise<{ follower: Follower; server: LogServer }> {
   await write(leader, 'before')
   const server = await serveLog(leader)
   const port = Number(new URL(server.url).port)
@@ -46,17 +50,25 @@ async function cutAndResume(leader: Database, path: string, keep: Keep): Promise
     follower.position < leader.position && (await follower.get('while it is cut off 0')) === undefined,
     `cut off, it stands still and goes on answering, ${formatCount(behind)} positions behind`,
   )
-  keep(await serveLog(leader, { port }))
+  const again = keep(await serveLog(leader, { port }))
   await follower.get('', { atLeast: leader.position })
   claim(
     (await compare(leader, follower)) === undefined,
     `reached again, it goes on at its own position; compare() finds every batch there once, in order`,
   )
-  return follower
+  return { follower, server: again }
 }
 
-async function failOver(leader: Database, follower: Follower, path: string, keep: Keep): Promise<void> {
+/** @param server the leader's, through which it would be told that it is one no longer. */
+async function failOver(
+  leader: Database,
+  server: LogServer,
+  follower: Follower,
+  path: string,
+  keep: Keep,
+): Promise<void> {
   const shared = leader.position
+  await server.close()
   await follower.promote()
   await write(follower, 'new leader')
   claim(
@@ -64,16 +76,16 @@ async function failOver(leader: Database, follower: Follower, path: string, keep
     `promoted, it takes writes: ${formatCount(BATCHES * BATCH_RECORDS)} of them`,
   )
   await leader.put('lost', 'written by the old leader, seen by nobody')
-  note('meanwhile the old leader took a write that nobody else ever saw')
+  note('meanwhile the old leader, cut off, took a write that nobody else ever saw')
   await leader.close()
-  const server = keep(await serveLog(follower))
-  const refusal = await failureOf(() => openFollower(path, { leader: server.url }))
+  const newServer = keep(await serveLog(follower))
+  const refusal = await failureOf(() => openFollower(path, { leader: newServer.url }))
   claim(
     refusal?.code === 'VARVE_DIVERGED' && refusal.position === shared + 1,
     `back as a follower it is told where it parted: VARVE_DIVERGED at position ${formatCount(refusal?.position ?? 0)}`,
   )
   const rejoined = keep(
-    await openFollower<string, string>(path, { leader: server.url, onDiverged: 'rebuild' }),
+    await openFollower<string, string>(path, { leader: newServer.url, onDiverged: 'rebuild' }),
   )
   await rejoined.get('', { atLeast: follower.position })
   claim(

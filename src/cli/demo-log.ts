@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import { readCities } from './demo-data.js'
 import { beginDemo, type DemoOptions } from './demo-directory.js'
 import { runCounterWriter, showCounter } from './demo-log-counter.js'
-import { showFollower } from './demo-log-follower.js'
 import { showRace } from './demo-log-race.js'
 import { showView } from './demo-log-view.js'
 import { formatDuration } from './format.js'
@@ -24,6 +23,7 @@ async function runLogDemo(given: string | undefined, options: DemoOptions): Prom
   await showRace(directory)
   await showCounter(directory)
   await showView(directory, data)
+  const { showFollower } = await import('./demo-log-follower.js')
   await showFollower(directory)
   printLine(`\nEvery claim held. ${formatDuration(performance.now() - startedAt)} in all.`)
 }

@@ -1,9 +1,12 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
-import { type DivergedPolicy, type Follower, openFollower, serveLog } from '../replication.js'
+import type { DivergedPolicy, Follower } from '../replication.js'
 import { complain, EXIT_FINDING, UsageError } from './failure.js'
 import { printJson, printLine } from './output.js'
 import { closeAfter, parseCount, withJson, withStore } from './store.js'
+
+// Loaded when it is wanted: HTTP would cost every other command a tenth of a second.
+const loadReplication = () => import('../replication.js')
 
 /** Where a token is read from when there is no file: never from the arguments, which every user of a machine sees. */
 const TOKEN_VARIABLE = 'VARVE_TOKEN'
@@ -57,6 +60,7 @@ async function runServe(directory: string, options: ServeCommandOptions): Promis
   if ((cert === undefined) !== (key === undefined)) throw new UsageError('--cert and --key belong together')
   const token = readToken(tokenFile)
   const tls = cert && key ? { tls: { cert: readText(cert), key: readText(key) } } : {}
+  const { serveLog } = await loadReplication()
   await withStore(directory, 'write', async (store) => {
     const server = await serveLog(store, {
       ...(host === undefined ? {} : { host }),
@@ -76,6 +80,7 @@ async function runFollow(directory: string, options: FollowCommandOptions): Prom
   const { leader, tokenFile, ca, rebuild, json } = options
   const token = readToken(tokenFile)
   const onDiverged: DivergedPolicy = rebuild ? 'rebuild' : 'fail'
+  const { openFollower } = await loadReplication()
   const follower = await openFollower<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
