@@ -19,6 +19,8 @@ export class Clients {
   readonly sums: number[] = []
   transfers = 0
   crashes = 0
+  /** Of the gets of this life: the last position that each may have seen. */
+  #reads: { readonly index: number; readonly position: number }[] = []
   readonly #random: SeededRandom
   readonly #queue: SimQueue
   readonly #world: SimWorld
@@ -98,6 +100,7 @@ export class Clients {
       const answer = await action()
       if (life !== this.#life) return
       const seen = call.kind === 'get' ? { seen: answer as string | undefined } : {}
+      if (call.kind === 'get') this.#reads.push({ index, position: this.#db.position })
       this.calls[index] = { ...call, ...seen, from, to: ++this.#clock }
     } catch (error) {
       if (!(error instanceof VarveError) || error.code !== 'VARVE_CONFLICT') throw error
@@ -182,9 +185,17 @@ export class Clients {
     const policy = policies[this.#random.below(policies.length)]!
     const isPowerLoss = this.#options.durability === 'disk' && this.#random.below(3) > 0
     const { fs } = this.#world
+    if (isPowerLoss) this.#forgetReadsAbove(this.#db.durablePosition)
+    this.#reads = []
     this.#world.crash(isPowerLoss ? fs.crash(policy, this.#random.below(1000)) : fs.clone())
     this.#running = 0
     this.crashes++
+  }
+
+  /** What is written is read before it is on disk: whoever saw it knows nothing once the power is gone. */
+  #forgetReadsAbove(durable: number): void {
+    for (const { index, position } of this.#reads)
+      if (position > durable) this.calls[index] = { ...this.calls[index]!, to: Number.POSITIVE_INFINITY }
   }
 
   #start(client: Promise<void>): void {
