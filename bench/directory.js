@@ -16,7 +16,10 @@ export function directoryBytes(path) {
   let bytes = 0
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const child = join(path, entry.name)
-    bytes += entry.isDirectory() ? directoryBytes(child) : statSync(child).size
+    // A merge may have removed it meanwhile.
+    bytes += entry.isDirectory()
+      ? directoryBytes(child)
+      : (statSync(child, { throwIfNoEntry: false })?.size ?? 0)
   }
   return bytes
 }

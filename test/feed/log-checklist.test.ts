@@ -44,6 +44,27 @@ describe('the log', () => {
     expect(await digest(again)).toBe(before)
   })
 
+  it('D23 takes 100,000 lines of activity by appending alone, and gives them back whole and in order', async () => {
+    const options = { memory: 2 ** 25, memtableBytes: 2 ** 20, workers: 0, log: { maxBytes: 2 ** 30 } }
+    const { db } = await openKept(options)
+    const lineOf = (i: number) =>
+      `192.0.2.${i % 256} - - [26/Nov/2026:01:${pad(i % 60)}] "GET /product/${i % 997} HTTP/1.1" 200 ${i % 4096}`
+    for (let i = 0; i < 100_000; i += 100) {
+      const events = Array.from({ length: 100 }, (_, j) => i + j)
+      await db.batch(events.map((n) => ({ type: 'put', key: `event:${pad(n)}`, value: lineOf(n) })))
+    }
+    let count = 0
+    for await (const { ops } of db.changes()) {
+      for (const op of ops) {
+        const isNext = op.type === 'put' && op.value === lineOf(count)
+        if (!isNext) throw new Error(`line ${count} is not what was appended`)
+        count++
+      }
+    }
+    expect(count).toBe(100_000)
+    await db.close()
+  })
+
   it('D2 never changes what was written: complete log files keep their bytes under any work', async () => {
     const { db, env } = await openKept()
     const hashes = new Map<string, string>()
