@@ -1,14 +1,6 @@
 import { VarveError } from './errors.js'
 import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
-import {
-  type CompareOptions,
-  compareDigests,
-  compareStores,
-  compareWithDigest,
-  type Divergence,
-  type Side,
-} from './feed/compare.js'
 import type { Consumer } from './feed/consumer.js'
 import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
 import { type Digest, type DigestOptions, digestStore } from './feed/digest.js'
@@ -69,34 +61,6 @@ export async function open<K = string, V = string>(
 }
 
 /**
- * Finds out whether two stores hold the same, at the lower of their positions: that what is left of both logs is
- * the same, batch for batch, and that what is live is. Undefined if so; else the first range of positions that
- * differs and, where both are open, the first position and keys. Either may be the digest of a store elsewhere.
- * Reads both once, in slices. A store that has merged what the other one does not have yet is compared once that
- * one has caught up.
- * @throws VarveError `VARVE_TIMEOUT` if that takes too long, `VARVE_INVALID_ARGUMENT` for digests of different
- * positions or ranges, `VARVE_POSITION_LOST` for the digest of a position that was flushed over, `VARVE_ABORTED`.
- */
-export async function compare<K, V>(
-  a: Database<K, V> | Digest,
-  b: Database<K, V> | Digest,
-  options: CompareOptions = {},
-): Promise<Divergence | undefined> {
-  if (a instanceof Database && b instanceof Database) return compareStores(sideOf(a), sideOf(b), options)
-  if (a instanceof Database) return compareWithDigest(sideOf(a), b as Digest, options)
-  if (b instanceof Database) return compareWithDigest(sideOf(b), a, options)
-  return compareDigests(a, b)
-}
-
-/** What lies behind a `Database`; set by the class itself. */
-let typedOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
-
-function sideOf<K, V>(db: Database<K, V>): Side {
-  const { store, reader } = typedOf(db)
-  return { store, reach: (options) => reader.reach(options) }
-}
-
-/**
  * An open store. Every method may be called at any time; un-awaited writes commit in call order, and arguments may
  * be reused as soon as a call returns. After `close` everything fails with `VARVE_CLOSED`.
  */
@@ -108,10 +72,6 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   static typedStoreOf: <K, V>(db: Database<K, V>) => TypedStore<K, V>
   static {
     Database.typedStoreOf = (db) => db.#typed
-  }
-
-  static {
-    typedOf = (db) => db.#typed
   }
 
   readonly #path: string

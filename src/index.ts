@@ -1,4 +1,5 @@
-export { compare, Database, open } from './database.js'
+export { compare } from './compare.js'
+export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
 export type { BootstrapEvent } from './feed/bootstrap.js'
 export type { Change, ClearOp } from './feed/change.js'

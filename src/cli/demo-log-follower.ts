@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { compare, type Database, open } from '../database.js'
+import { compare } from '../compare.js'
+import { type Database, open } from '../database.js'
 import { VarveError } from '../errors.js'
 import { type Follower, type LogServer, openFollower, serveLog } from '../replication.js'
 import { claim, note, section } from './demo-report.js'

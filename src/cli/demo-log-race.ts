@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { compare, type Database, open } from '../database.js'
+import { compare } from '../compare.js'
+import { type Database, open } from '../database.js'
 import { SeededRandom } from '../env/seeded-random.js'
 import { claim, note, section } from './demo-report.js'
 import { formatCount, plural } from './format.js'

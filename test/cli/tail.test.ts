@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { compare, type Database, open } from '../../src/database.js'
+import { compare } from '../../src/compare.js'
+import { type Database, open } from '../../src/database.js'
 import { until } from '../store/helpers.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compare } from '../../src/database.js'
+import { compare } from '../../src/compare.js'
 import type { Change, Digest, OpenOptions, Snapshot } from '../../src/index.js'
 import { codeOf, dump, failureOf, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { compare, type Database } from '../../src/database.js'
+import { compare } from '../../src/compare.js'
+import type { Database } from '../../src/database.js'
 import { codeOf, dump, type OpenedStore, openMemory, pad, TINY, until } from '../store/helpers.js'
 
 type Db = OpenedStore['db']

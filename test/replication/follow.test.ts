@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { compare } from '../../src/database.js'
+import { compare } from '../../src/compare.js'
 import { serveLog } from '../../src/replication.js'
 import { codeOf, dump, failureOf, until } from '../store/helpers.js'
 import { Closers, caughtUp, logOf, openLeader, openMemoryFollower } from './helpers.js'
