@@ -20,6 +20,7 @@ import type {
   ReadOptions,
   Snapshot,
   Stats,
+  Updated,
   VerifyReport,
   WriteOptions,
 } from './store/contract.js'
@@ -147,6 +148,30 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /**
+   * Reads one key, lets `change` say what it becomes (undefined: deleted) and writes that, as one step: un-awaited
+   * updates of a key lose nothing. `change` is called at once, after every earlier write, and must be synchronous
+   * and write nothing; what it throws rejects the update. The log holds the outcome, not the function: feeds and
+   * followers see a put. Where the value is not in memory it is read from disk at once. Errors as `put`.
+   */
+  async update(
+    key: K,
+    change: (value: V | undefined) => V | undefined,
+    options?: WriteOptions,
+  ): Promise<Updated<V | undefined>> {
+    return this.#typed.writer.update(key, change, options)
+  }
+
+  /**
+   * Adds to a number, 0 where there is none, as `update` does. In the value encodings `'utf8'` and `'buffer'` it is
+   * kept as decimal text, else as a number.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT` where the value is no number, `VARVE_LIMIT` for a whole number that
+   * would leave what doubles hold exactly; else as `put`.
+   */
+  async increment(key: K, by = 1, options?: WriteOptions): Promise<Updated<number>> {
+    return this.#typed.writer.increment(key, by, options)
   }
 
   /** Removes every key in the range, or all, by one range tombstone: the cost does not depend on how many. */

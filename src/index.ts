@@ -28,6 +28,7 @@ export type {
   ReadOptions,
   Snapshot,
   Stats,
+  Updated,
   VerifyReport,
   WriteOptions,
 } from './store/contract.js'

@@ -50,6 +50,23 @@ export function writePut(
   return pipeline.append(start, end, durability)
 }
 
+/** A put, or without a value a del; `at` is where the operation stands in the pipeline's memory. */
+export function writeUpdate(
+  pipeline: CommitPipeline,
+  key: Prepared,
+  value: Prepared | undefined,
+  durability: Durability | undefined,
+): { readonly promise: Promise<Position>; readonly at: number } {
+  checkKey(key)
+  const valueMax = value === undefined ? 0 : sizeMaxOf(checkValue(value))
+  const start = pipeline.begin(BATCH_HEADER_BYTES + OP_HEADER_BYTES + sizeMaxOf(key) + valueMax)
+  const at = start + BATCH_HEADER_BYTES
+  const { memory } = pipeline
+  const end = value === undefined ? encodeDel(memory, at, key) : encodePut(memory, at, key, value)
+  writeBatchHeader(memory, start, 1, end - at)
+  return { promise: pipeline.append(start, end, durability), at }
+}
+
 export function writeDel(
   pipeline: CommitPipeline,
   key: Prepared,

@@ -18,6 +18,8 @@ export interface Codec<T> {
   decode(bytes: Buffer, start: number, end: number): T
   /** As `decode`, where it is no work once `bytes` may be given away. */
   readonly decodeOwn?: (bytes: Buffer, start: number, end: number) => T
+  /** What a number is among these values; left out: itself. */
+  readonly fromNumber?: (number: number) => T
   /** The first key after those that start with what `prefix` encodes; left out: by its bytes. */
   readonly prefixEnd?: (prefix: Uint8Array) => Uint8Array | undefined
 }
@@ -37,11 +39,13 @@ export function codecOf<T>(what: 'key' | 'value', encoding: string | Encoding<T>
 const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
   utf8: (what) => ({
     isDirect: true,
+    fromNumber: (number) => String(number) as never,
     prepare: (value: string) => checkText(what, value),
     decode: (bytes, start, end) => bytes.toString('utf8', start, end) as never,
   }),
   buffer: (what) => ({
     isDirect: true,
+    fromNumber: (number) => Buffer.from(String(number)) as never,
     prepare: (value: Uint8Array) => checkBytes(what, value),
     decode: (bytes, start, end) => copyOut(bytes, start, end) as never,
     decodeOwn: (bytes, start, end) => bytes.subarray(start, end) as never,
@@ -49,6 +53,7 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
   view: (what) => ({
     isDirect: true,
     givesViews: true,
+    fromNumber: (number) => Buffer.from(String(number)) as never,
     prepare: (value: Uint8Array) => checkBytes(what, value),
     decode: (bytes, start, end) => bytes.subarray(start, end) as never,
   }),

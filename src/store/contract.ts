@@ -20,6 +20,12 @@ export interface WriteOptions {
   readonly ifPosition?: Position | null
 }
 
+/** What an update wrote, and where. */
+export interface Updated<V> {
+  readonly position: Position
+  readonly value: V
+}
+
 /** A condition on one key, evaluated in commit order, before the batch. */
 export interface Check<K> {
   readonly key: K

@@ -13,10 +13,12 @@ import {
 } from './batch-encoder.js'
 import type { Codec } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
-import type { BatchOp, Check, Durability, WriteOptions } from './contract.js'
+import type { BatchOp, Check, Durability, Updated, WriteOptions } from './contract.js'
+import { addToCounter, numberOf } from './counter.js'
 import { checkDurability } from './options.js'
 import type { PointReader } from './reader.js'
 import type { Store } from './store.js'
+import { KeyUpdater } from './updater.js'
 
 /**
  * Writes to one store: checks arguments and conditions, then hands one batch to the pipeline. Every method throws
@@ -27,12 +29,14 @@ export class StoreWriter<K, V> {
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
   readonly #reader: PointReader<K, V>
+  readonly #updater: KeyUpdater<K, V>
 
   constructor(store: Store, keys: Codec<K>, values: Codec<V>, reader: PointReader<K, V>) {
     this.#store = store
     this.#keys = keys
     this.#values = values
     this.#reader = reader
+    this.#updater = new KeyUpdater(store, keys, values, reader)
   }
 
   put(key: K, value: V, options: WriteOptions | undefined): Promise<Position> {
@@ -44,6 +48,22 @@ export class StoreWriter<K, V> {
   del(key: K, options: WriteOptions | undefined): Promise<Position> {
     const prepared = this.#keys.prepare(key)
     return writeDel(this.#pipelineFor(key, options), prepared, options?.durability)
+  }
+
+  update(
+    key: K,
+    change: (value: V | undefined) => V | undefined,
+    options: WriteOptions | undefined,
+  ): Promise<Updated<V | undefined>> {
+    if (typeof change !== 'function') throw invalid('an update has a function')
+    checkKey(this.#keys.prepare(key))
+    return this.#updater.update(this.#pipelineFor(key, options), key, change, options?.durability)
+  }
+
+  increment(key: K, by: number, options: WriteOptions | undefined): Promise<Updated<number>> {
+    if (typeof by !== 'number' || !Number.isFinite(by)) throw invalid('a counter is incremented by a number')
+    const updated = this.update(key, (value) => addToCounter(value, by, this.#values), options)
+    return updated.then(({ position, value }) => ({ position, value: numberOf(value) }))
   }
 
   /** @param cursor the state of a consumer that commits with the operations. */
