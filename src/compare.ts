@@ -8,6 +8,9 @@ import {
   type Side,
 } from './feed/compare.js'
 import type { Digest } from './feed/digest.js'
+import { checkOptionNames, type OptionNames } from './util/option-names.js'
+
+const COMPARE_NAMES: OptionNames<CompareOptions> = { timeoutMs: true, signal: true }
 
 /**
  * Finds out whether two stores hold the same, at the lower of their positions: that what is left of both logs is
@@ -23,6 +26,7 @@ export async function compare<K, V>(
   b: Database<K, V> | Digest,
   options: CompareOptions = {},
 ): Promise<Divergence | undefined> {
+  checkOptionNames('compare', options, COMPARE_NAMES)
   if (a instanceof Database && b instanceof Database) return compareStores(sideOf(a), sideOf(b), options)
   if (a instanceof Database) return compareWithDigest(sideOf(a), b as Digest, options)
   if (b instanceof Database) return compareWithDigest(sideOf(b), a, options)

@@ -3,7 +3,7 @@ import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
 import type { Consumer } from './feed/consumer.js'
 import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
-import { type Digest, type DigestOptions, digestStore } from './feed/digest.js'
+import { DIGEST_NAMES, type Digest, type DigestOptions, digestStore } from './feed/digest.js'
 import { openFeed } from './feed/open-feed.js'
 import { type TransactionOptions, transact } from './feed/transact.js'
 import { type OpenTransaction, StoreTransaction, type Transaction } from './feed/transaction.js'
@@ -26,12 +26,14 @@ import type {
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
+import { BOOTSTRAP_NAMES, READ_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
 import { StoreSnapshot } from './store/snapshot.js'
 import { storeStats } from './store/stats.js'
 import { Store } from './store/store.js'
 import { TypedStore } from './store/typed-store.js'
 import type { Lookup } from './tree/tree-view.js'
+import { checkOptionNames } from './util/option-names.js'
 import type { View, ViewDefinition, ViewState } from './view/contract.js'
 import { closeViews, openView, removeDroppedViews } from './view/views.js'
 
@@ -193,6 +195,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** The value, or undefined. Answers without a detour while the bytes are in memory or the disk is quick. */
   get(key: K, options?: ReadOptions): Promise<V | undefined> {
+    const refusal = options && refusalOf(options)
+    if (refusal) return Promise.reject(refusal)
     const decode = this.#typed.reader.decodeValue
     if (this.#waits(options)) return this.#after(options, () => this.#get(key, options, decode))
     return this.#typed.reader.get(key, options?.snapshot, decode)
@@ -200,18 +204,21 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** As `get`, at once: reads from disk block the thread. `atLeast` not reached is `VARVE_TIMEOUT`. */
   getSync(key: K, options?: ReadOptions): V | undefined {
+    if (options !== undefined) checkOptionNames('a read', options, READ_NAMES)
     if (options?.atLeast !== undefined) this.#typed.reader.reachNow(options)
     return this.#typed.reader.getSync(key, options?.snapshot)
   }
 
   /** The values of many keys as they are at one position. */
   async getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]> {
+    checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
     return this.#typed.reader.getMany(keys, options?.snapshot)
   }
 
   /** The value with the position that wrote it: what `ifPosition` and `check` compare. */
   async getEntry(key: K, options?: ReadOptions): Promise<{ value: V; position: Position } | undefined> {
+    checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
     const decode = (lookup: Lookup) => ({
       value: this.#typed.reader.decodeValue(lookup),
@@ -221,6 +228,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   async has(key: K, options?: ReadOptions): Promise<boolean> {
+    checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
     return (await this.#get(key, options, () => true)) ?? false
   }
@@ -267,6 +275,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   withEncodings<K2 = string, V2 = string>(
     encodings: Pick<OpenOptions<K2, V2>, 'keyEncoding' | 'valueEncoding'>,
   ): Database<K2, V2> {
+    checkOptionNames('withEncodings', encodings, { keyEncoding: true, valueEncoding: true })
     const { store } = this.#typed
     const keys = codecOf<K2>('key', encodings.keyEncoding)
     const values = codecOf<V2>('value', encodings.valueEncoding)
@@ -299,6 +308,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** A transaction that the caller commits, or closes; nothing is tried again. */
   begin(options: { readonly signal?: AbortSignal } = {}): OpenTransaction<K, V> {
+    checkOptionNames('begin', options, { signal: true })
     const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal, false)
     tx.begin()
     return tx
@@ -315,6 +325,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   bootstrap(options: BootstrapOptions = {}): AsyncIterableIterator<BootstrapEvent<K, V>> {
     const { store, keys, values } = this.#typed
     store.throwIfClosed()
+    checkOptionNames('bootstrap', options, BOOTSTRAP_NAMES)
     const { resume, live = false, signal } = options
     return new Bootstrap({ store, keys, values, resume, isLive: live, signal })
   }
@@ -361,6 +372,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** Reads and checks every byte on disk. @throws VarveError `VARVE_CORRUPTION`, naming file and offset. */
   async verify(options?: { onProgress?(done: number, total: number): void }): Promise<VerifyReport> {
     this.#typed.store.throwIfClosed()
+    checkOptionNames('verify', options, { onProgress: true })
     return verifyStore(this.#typed.store, options?.onProgress?.bind(options))
   }
 
@@ -371,6 +383,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * flushed over already (with the oldest position that is not), `VARVE_INVALID_ARGUMENT`, `VARVE_ABORTED`.
    */
   async digest(options: DigestOptions = {}): Promise<Digest> {
+    checkOptionNames('digest', options, DIGEST_NAMES)
     const { at, timeoutMs, ranges, signal } = options
     if (at !== undefined)
       await this.#typed.reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
@@ -476,6 +489,16 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   #members(): Database<unknown, unknown>[] {
     return [...this.#family].flatMap((reference) => reference.deref() ?? [])
+  }
+}
+
+/** What is wrong with the names of a read's options, thrown where a promise is given. */
+function refusalOf(options: ReadOptions): unknown {
+  try {
+    checkOptionNames('a read', options, READ_NAMES)
+    return undefined
+  } catch (error) {
+    return error
   }
 }
 

@@ -13,11 +13,13 @@ import { checkToken } from './replication/token.js'
 import { codecOf } from './store/codec.js'
 import type { OpenOptions } from './store/contract.js'
 import { installCopy } from './store/install-copy.js'
+import { OPEN_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
 import { takeOver } from './store/role.js'
 import { Store } from './store/store.js'
 import { TypedStore } from './store/typed-store.js'
 import { refuseAsFollower } from './store/write-refusal.js'
+import { checkOptionNames, type OptionNames } from './util/option-names.js'
 import type { VersionEdit } from './version/version.js'
 import { removeDroppedViews } from './view/views.js'
 
@@ -82,6 +84,25 @@ export interface FollowerOptions<K = string, V = string> extends OpenOptions<K, 
   readonly onDiverged?: DivergedPolicy
 }
 
+const SERVE_NAMES: OptionNames<ServeOptions> = {
+  host: true,
+  port: true,
+  token: true,
+  tls: true,
+  allowedHosts: true,
+  followersMax: true,
+  heartbeatMs: true,
+  stallMs: true,
+  retainMs: true,
+}
+const FOLLOWER_NAMES: OptionNames<FollowerOptions & OpenOptionsWithEnv<string, string>> = {
+  ...OPEN_NAMES,
+  leader: true,
+  token: true,
+  ca: true,
+  onDiverged: true,
+}
+
 /**
  * Serves a store's log: followers of any number read it, over HTTP, or HTTPS with `tls`. A follower can be served
  * too: it hands on what it has.
@@ -90,6 +111,7 @@ export interface FollowerOptions<K = string, V = string> extends OpenOptions<K, 
  */
 export async function serveLog<K, V>(db: Database<K, V>, options: ServeOptions = {}): Promise<LogServer> {
   if (!(db instanceof Database)) throw invalid('serveLog takes an open store')
+  checkOptionNames('serveLog', options, SERVE_NAMES)
   const { host = '127.0.0.1', port = 0, token, tls, allowedHosts = [] } = options
   if (typeof host !== 'string' || host === '') throw invalid('host is a name or an address')
   checkInteger('port', port, 0, 65_535)
@@ -132,6 +154,7 @@ class HttpLogServer implements LogServer {
 
   async waitFor(position: Position, options: { followers?: number; timeoutMs?: number } = {}): Promise<void> {
     checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER)
+    checkOptionNames('waitFor', options, { followers: true, timeoutMs: true })
     const followers = checkInteger('followers', options.followers ?? 1, 1, 10_000)
     const { timeoutMs } = options
     if (timeoutMs !== undefined && !(timeoutMs >= 0)) throw invalid('timeoutMs is a number of milliseconds')
@@ -177,6 +200,7 @@ export async function openFollower<K = string, V = string>(
     onDiverged = 'fail',
     ...openOptions
   } = options as FollowerOptions<K, V> & OpenOptionsWithEnv<K, V>
+  checkOptionNames('openFollower', options, FOLLOWER_NAMES)
   if (onDiverged !== 'fail' && onDiverged !== 'rebuild') throw invalid("onDiverged is 'fail' or 'rebuild'")
   if (openOptions.readOnly) throw invalid('a follower writes what it takes: readOnly contradicts that')
   checkToken(token)

@@ -18,6 +18,7 @@ export async function withStore<T>(
   const store = await open<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
+    checkEncodings: false,
     createIfMissing: mode === 'create',
     readOnly: mode === 'read',
   })

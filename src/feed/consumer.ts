@@ -5,6 +5,7 @@ import { decodeParked, type ParkedChange, parseCursorKey } from '../store/cursor
 import { lagBehind } from '../store/lag.js'
 import { checkDurability } from '../store/options.js'
 import type { TypedStore } from '../store/typed-store.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { Change } from './change.js'
 import type { ConsumerCursor } from './consumer-cursor.js'
 import { ConsumerFeed } from './consumer-feed.js'
@@ -27,6 +28,14 @@ export interface RunOptions {
   readonly showsOwn?: boolean
 }
 
+const RUN_NAMES: OptionNames<RunOptions> = {
+  signal: true,
+  live: true,
+  onError: true,
+  durability: true,
+  showsOwn: true,
+}
+
 /** How `Consumer.read` goes about it. */
 export interface ReadingOptions {
   /** Ends the iterator with `VARVE_ABORTED`. */
@@ -34,6 +43,8 @@ export interface ReadingOptions {
   /** At the end, wait for what is written next; left out, the iterator ends there. */
   readonly live?: boolean | undefined
 }
+
+const READING_NAMES: OptionNames<ReadingOptions> = { signal: true, live: true }
 
 /**
  * A durable named reader of the log. Its place is kept in the store, survives any crash, and keeps the log from there
@@ -105,6 +116,7 @@ export class Consumer<K, V> implements AsyncDisposable {
    * `VARVE_INVALID_ARGUMENT`, `VARVE_CLOSED`, or what stopped the store.
    */
   async run(handler: ConsumerHandler<K, V>, options: RunOptions = {}): Promise<void> {
+    checkOptionNames('run', options, RUN_NAMES)
     const { signal, live = false, onError, durability, showsOwn = false } = options
     if (typeof handler !== 'function') throw invalid('a handler is a function')
     if (durability !== undefined) checkDurability(durability)
@@ -135,6 +147,7 @@ export class Consumer<K, V> implements AsyncDisposable {
    * @throws VarveError as `run`.
    */
   read(options: ReadingOptions = {}): AsyncIterableIterator<Change<K, V>> {
+    checkOptionNames('read', options, READING_NAMES)
     const { signal, live = false } = options
     this.#throwIfBusy()
     const onEnd = () => {

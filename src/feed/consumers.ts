@@ -5,6 +5,7 @@ import { type CursorPlace, decodePlace, encodePlace, parseCursorKey } from '../s
 import { lagBehind } from '../store/lag.js'
 import type { Store } from '../store/store.js'
 import type { TypedStore } from '../store/typed-store.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { Consumer, checkPlace, checkPosition } from './consumer.js'
 import { ConsumerCursor } from './consumer-cursor.js'
 
@@ -18,6 +19,8 @@ export interface ConsumerOptions {
    */
   readonly from?: 'start' | 'now' | Position
 }
+
+const CONSUMER_NAMES: OptionNames<ConsumerOptions> = { from: true }
 
 /** What of an open consumer does not depend on its encodings. */
 type AnyConsumer = Pick<Consumer<unknown, unknown>, 'position' | 'seen' | 'close'>
@@ -34,6 +37,7 @@ export async function openConsumer<K, V>(
   const { store } = typed
   store.throwIfClosed()
   checkName(name)
+  checkOptionNames('consumer', options, CONSUMER_NAMES)
   const { from = 'start' } = options
   if (from !== 'start' && from !== 'now') checkPosition(from)
   // A place can only be kept where something can be written.

@@ -7,6 +7,7 @@ import { StoreRangeIterator } from '../store/range-iterator.js'
 import type { Store } from '../store/store.js'
 import type { Bytes } from '../util/bytes.js'
 import { Hash128 } from '../util/hash128.js'
+import type { OptionNames } from '../util/option-names.js'
 import { CommitWait } from './commit-wait.js'
 import { LogCursor } from './log-cursor.js'
 
@@ -53,6 +54,14 @@ export interface DigestOptions {
   readonly ranges?: readonly PositionRange[] | undefined
   /** Ends it with `VARVE_ABORTED`. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** What `DigestOptions` holds. */
+export const DIGEST_NAMES: OptionNames<DigestOptions> = {
+  at: true,
+  timeoutMs: true,
+  ranges: true,
+  signal: true,
 }
 
 export interface DigestRequest {

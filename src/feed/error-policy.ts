@@ -1,4 +1,5 @@
 import { VarveError } from '../errors.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 
 /** How often and after which waits a handler is tried again. */
 export interface RetryOptions {
@@ -19,6 +20,9 @@ export interface RetryOptions {
  */
 export type ErrorPolicy = 'stop' | 'park' | { readonly retry: RetryOptions }
 
+const POLICY_NAMES: OptionNames<{ readonly retry: RetryOptions }> = { retry: true }
+const RETRY_NAMES: OptionNames<RetryOptions> = { attempts: true, minMs: true, maxMs: true, giveUp: true }
+
 /** An `ErrorPolicy`, checked and completed. */
 export interface ResolvedPolicy {
   readonly attempts: number
@@ -32,6 +36,8 @@ export function resolvePolicy(policy: ErrorPolicy | undefined): ResolvedPolicy {
   if (policy === 'park') return { attempts: 1, minMs: 0, maxMs: 0, giveUp: 'park' }
   const retry: RetryOptions | undefined | null = (policy as { retry?: RetryOptions } | null)?.retry
   if (typeof retry !== 'object' || retry === null) throw invalid("onError is 'stop', 'park' or { retry }")
+  checkOptionNames('onError', policy as object, POLICY_NAMES)
+  checkOptionNames('retry', retry, RETRY_NAMES)
   const { attempts = Number.POSITIVE_INFINITY, minMs = 100, maxMs = 30_000, giveUp = 'stop' } = retry
   const isCount = attempts === Number.POSITIVE_INFINITY || (Number.isSafeInteger(attempts) && attempts >= 1)
   if (!isCount) throw invalid('retry.attempts is a whole number of at least 1')

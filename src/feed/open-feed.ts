@@ -1,8 +1,10 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { ChangesOptions } from '../store/contract.js'
+import { CHANGES_NAMES } from '../store/option-names.js'
 import type { Store } from '../store/store.js'
 import type { TypedStore } from '../store/typed-store.js'
+import { checkOptionNames } from '../util/option-names.js'
 import type { Change } from './change.js'
 import { ChangeFeed } from './change-feed.js'
 import { CompactedFeed } from './compacted-feed.js'
@@ -13,6 +15,7 @@ export function openFeed<K, V>(
   options: ChangesOptions<K>,
 ): AsyncIterableIterator<Change<K, V>> {
   store.throwIfClosed()
+  checkOptionNames('changes', options, CHANGES_NAMES)
   const { live: isLive = false, compacted = false, prefix, signal } = options
   const after = startOfFeed(store, options.after, compacted)
   const range = prefix === undefined ? undefined : ranges.rangeOf({ prefix })

@@ -2,6 +2,7 @@ import { VarveError } from '../errors.js'
 import type { Durability } from '../store/contract.js'
 import { checkDurability } from '../store/options.js'
 import type { TypedStore } from '../store/typed-store.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { backOffMs } from './back-off.js'
 import { StoreTransaction, type Transaction } from './transaction.js'
 
@@ -20,12 +21,15 @@ export interface TransactionOptions {
   readonly durability?: Durability
 }
 
+const TRANSACTION_NAMES: OptionNames<TransactionOptions> = { retries: true, signal: true, durability: true }
+
 /** Runs `work` in a transaction and commits it, again and again while others change what it read. */
 export async function transact<K, V, R>(
   typed: TypedStore<K, V>,
   work: (tx: Transaction<K, V>) => R | Promise<R>,
   options: TransactionOptions,
 ): Promise<R> {
+  checkOptionNames('transaction', options, TRANSACTION_NAMES)
   const { retries = RETRIES_DEFAULT, signal, durability } = options
   if (typeof work !== 'function') throw invalid('a transaction takes a function')
   if (!Number.isInteger(retries) || retries < 0) throw invalid('retries is a whole number')

@@ -85,6 +85,11 @@ export interface OpenOptions<K = string, V = string> {
   readonly keyEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | 'tuple' | Encoding<K>
   /** Default `'utf8'`. */
   readonly valueEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | Encoding<V>
+  /**
+   * Default true: the names of the encodings are written down when the store is made, and opening it with others is
+   * refused. `'buffer'` and `'view'` open every store: they show its bytes as they are. False: neither is done.
+   */
+  readonly checkEncodings?: boolean
   /** Default true. */
   readonly createIfMissing?: boolean
   /** Default false. */

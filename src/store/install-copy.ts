@@ -43,6 +43,8 @@ export async function installCopy(
       tombstoneHorizon: edit.tombstoneHorizon ?? flushedPosition,
       leader: previous.leader,
       fencedEpoch: previous.fencedEpoch,
+      keyEncoding: previous.keyEncoding,
+      valueEncoding: previous.valueEncoding,
     })
     const versions = new VersionSet(env, directory, storeId, version, number)
     versions.rotate()

@@ -2,7 +2,10 @@ import type { Env } from '../env/env.js'
 import { nodeEnv } from '../env/node-env.js'
 import { VarveError } from '../errors.js'
 import type { TreeOptions } from '../tree/tree-options.js'
+import { checkOptionNames } from '../util/option-names.js'
 import type { Durability, LogRetentionOptions, OpenOptions } from './contract.js'
+import { type EncodingNames, encodingNames } from './encoding-names.js'
+import { LOG_NAMES, OPEN_NAMES } from './option-names.js'
 
 const MIB = 2 ** 20
 const MEMORY_DEFAULT = 256 * MIB
@@ -22,28 +25,16 @@ export interface StoreOptions extends TreeOptions {
   readonly reusesLogMemory: boolean
   /** Whether the directory is locked: not where a lock above it holds it already. */
   readonly takesLock: boolean
+  /** What a new store writes down and one that is there is compared with; left out: neither. */
+  readonly encodings?: EncodingNames | undefined
 }
 
 /** Options, checked and completed. `env` is for tests and for embedding in something that is not Node. */
 export type OpenOptionsWithEnv<K, V> = OpenOptions<K, V> & { readonly env?: Env }
 
-const KNOWN = new Set([
-  ...['keyEncoding', 'valueEncoding', 'createIfMissing', 'errorIfExists', 'readOnly', 'durability', 'memory'],
-  ...[
-    'compression',
-    'compaction',
-    'workers',
-    'log',
-    'memtableBytes',
-    'segmentBytes',
-    'blockBytes',
-    'levelRatio',
-  ],
-  ...['l0SegmentsMax', 'env'],
-])
-
 export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOptions {
-  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw invalid(`there is no option ${name}`)
+  if (typeof options !== 'object' || options === null) throw invalid('options are an object')
+  checkOptionNames('open', options, OPEN_NAMES)
   const memory = integer('memory', options.memory, MEMORY_DEFAULT, 64 * 1024, 2 ** 46)
   const memtableDefault = Math.min(MEMTABLE_DEFAULT_MAX, Math.floor(memory * MEMTABLE_SHARE))
   const usesViews = options.keyEncoding === 'view' || options.valueEncoding === 'view'
@@ -65,6 +56,7 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
     log: resolveRetention(options.log ?? {}),
     reusesLogMemory: !usesViews,
     takesLock: true,
+    encodings: flag('checkEncodings', options.checkEncodings, true) ? encodingNames(options) : undefined,
   }
   if (resolved.readOnly && options.errorIfExists) throw invalid('readOnly contradicts errorIfExists')
   return resolved
@@ -78,6 +70,8 @@ export function checkDurability(value: unknown): Durability {
 }
 
 function resolveRetention(log: LogRetentionOptions): Required<LogRetentionOptions> {
+  if (typeof log !== 'object' || log === null) throw invalid('log is an object')
+  checkOptionNames('log', log, LOG_NAMES)
   return {
     maxBytes: integer('log.maxBytes', log.maxBytes, 0, 0, 2 ** 50),
     maxAgeMs:

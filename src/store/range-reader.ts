@@ -1,9 +1,11 @@
 import { VarveError } from '../errors.js'
 import { ALL_KEYS, type KeyRange, keyRangeOf } from '../key/key-range.js'
 import type { Bytes } from '../util/bytes.js'
+import { checkOptionNames } from '../util/option-names.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, toBytes } from './codec.js'
 import type { Range, RangeIterator } from './contract.js'
+import { RANGE_NAMES } from './option-names.js'
 import type { RangeCursor } from './range-cursor.js'
 import { type Decode, type IteratorSetup, iterateSync, StoreRangeIterator } from './range-iterator.js'
 import { positionOf } from './snapshot.js'
@@ -48,6 +50,7 @@ export class RangeReader<K, V> {
   /** The range in bytes. @throws VarveError `VARVE_INVALID_ARGUMENT` for bounds that are none. */
   rangeOf(range: Range<K>): KeyRange {
     if (typeof range !== 'object' || range === null) throw invalid('a range is an object of bounds')
+    checkOptionNames('a range', range, RANGE_NAMES)
     const { gt, gte, lt, lte, prefix } = range
     const isAll = gt === undefined && gte === undefined && lt === undefined && lte === undefined
     if (isAll && prefix === undefined) return ALL_KEYS

@@ -9,6 +9,7 @@ import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { Bytes } from '../util/bytes.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { LEVEL_COUNT, mergeCursors, Version } from '../version/version.js'
 import { type RecoveredManifest, readManifest, VersionSet } from '../version/version-set.js'
 import { type DirectoryListing, listDirectory } from './directory.js'
@@ -377,6 +378,8 @@ export interface RepairOptions {
   readonly env?: Env
 }
 
+const REPAIR_NAMES: OptionNames<RepairOptions> = { onProgress: true, env: true }
+
 /**
  * Makes a store that refuses to open, or does not verify, into one that does. Files it replaces are copied to a
  * directory `.damaged-<n>` in the store first; sound segments are kept, damaged blocks left out, the log read up to
@@ -387,6 +390,7 @@ export interface RepairOptions {
  * the store is then as it was.
  */
 export async function repair(path: string, options: RepairOptions = {}): Promise<RepairReport> {
+  checkOptionNames('repair', options, REPAIR_NAMES)
   const env = options.env ?? nodeEnv
   const absolute = env.fs.resolve(path)
   const noStore = () => new VarveError('VARVE_INVALID_ARGUMENT', `there is no store at ${path}`)

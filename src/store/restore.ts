@@ -21,6 +21,7 @@ import { BLOCKING } from '../segment/read-context.js'
 import { Lookup } from '../tree/tree-view.js'
 import { cloneBytes, copyBytes } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 import { LogTail } from './log-tail.js'
@@ -42,6 +43,14 @@ export interface RestoreOptions {
   readonly env?: Env
 }
 
+const RESTORE_NAMES: OptionNames<RestoreOptions> = {
+  checkpoint: true,
+  log: true,
+  to: true,
+  onProgress: true,
+  env: true,
+}
+
 /** Paths are absolute. */
 interface RestorePlan extends RestoreOptions {
   readonly target: string
@@ -55,6 +64,7 @@ interface RestorePlan extends RestoreOptions {
  * is of another history), `VARVE_CORRUPTION`, `VARVE_NO_SPACE`, `VARVE_IO`. Nothing is left at `path` then.
  */
 export async function restore(path: string, options: RestoreOptions): Promise<{ position: Position }> {
+  checkOptionNames('restore', options, RESTORE_NAMES)
   const { env = nodeEnv, checkpoint, log } = options
   for (const each of [path, log, checkpoint ?? path])
     if (typeof each !== 'string' || each === '') throw invalid('a path is a string')
@@ -107,7 +117,10 @@ async function stage(env: Env, from: string | undefined, version: Version, stage
 }
 
 async function replay(env: Env, staged: string, plan: RestorePlan, base: Position): Promise<Position> {
-  const store = await Store.open(staged, resolveOptions({ env, durability: 'os', createIfMissing: false }))
+  const store = await Store.open(
+    staged,
+    resolveOptions({ env, durability: 'os', createIfMissing: false, checkEncodings: false }),
+  )
   try {
     if (plan.to !== base) {
       await checkHistory(env, store, plan.log)

@@ -16,6 +16,7 @@ import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline } from './commit-pipeline.js'
 import { CommitTimes } from './commit-times.js'
 import { type DirectoryListing, listDirectory, prepareDirectory } from './directory.js'
+import { checkEncodings } from './encoding-names.js'
 import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
 import { heldCursors } from './held-cursors.js'
@@ -127,7 +128,9 @@ export class Store {
     const { env } = options
     const manifest = readManifest(env, directory)
     const storeId = manifest?.storeId ?? newStoreId(env)
-    const version = manifest?.version ?? Version.EMPTY
+    const { encodings } = options
+    if (encodings && manifest) checkEncodings(directory, manifest.version, encodings)
+    const version = manifest?.version ?? Version.EMPTY.apply(encodings ?? {})
     const listing = listDirectory(env, directory)
     const { flushedPosition } = version
     const logNumbers = logsFrom(listing, version.logNumber)

@@ -1,6 +1,7 @@
 import { VarveError } from '../errors.js'
 import { isEmptyRange, type KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
+import { checkOptionNames } from '../util/option-names.js'
 import {
   type CursorState,
   checkKey,
@@ -15,6 +16,7 @@ import type { Codec } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
 import type { BatchOp, Check, Durability, Updated, WriteOptions } from './contract.js'
 import { addToCounter, numberOf } from './counter.js'
+import { BATCH_NAMES, WRITE_NAMES } from './option-names.js'
 import { checkDurability } from './options.js'
 import type { PointReader } from './reader.js'
 import type { Store } from './store.js'
@@ -72,6 +74,7 @@ export class StoreWriter<K, V> {
     options: (WriteOptions & { check?: readonly Check<K>[] }) | undefined,
     cursor?: CursorState,
   ): Promise<Position> {
+    checkOptionNames('batch', options, BATCH_NAMES)
     const prepared = new PreparedBatch(ops, this.#keys, this.#values)
     if (options?.ifPosition !== undefined)
       throw invalid('a batch has no single key for ifPosition: use check')
@@ -95,6 +98,7 @@ export class StoreWriter<K, V> {
   /** The pipeline, once the conditions of a write to one key hold. */
   #pipelineFor(key: K, options: WriteOptions | undefined): CommitPipeline {
     if (options === undefined) return this.#store.pipeline
+    checkOptionNames('a write', options, WRITE_NAMES)
     const { ifPosition } = options
     const checks = ifPosition === undefined ? undefined : [{ key, position: ifPosition }]
     return this.#checkedPipeline(checks, options.durability)

@@ -10,6 +10,7 @@
  *                                  22 fencedEpoch             23 flushedChecksum
  *                                  24 firstLogNumber
  *                                 12 tombstoneHorizon
+ *                                 40 keyEncoding: text       41 valueEncoding: text
  *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
  *            | positionMin | positionMax | keyBytes | valueBytes
  *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
@@ -26,6 +27,8 @@ const REMOVED = 2
 const CURSOR = 9
 const LINEAGE = 20
 const LEADER = 21
+const KEY_ENCODING = 40
+const VALUE_ENCODING = 41
 const NUMBER_TAGS = {
   flushedPosition: 3,
   logNumber: 4,
@@ -50,6 +53,8 @@ export function encodeEdit(edit: VersionEdit): Bytes {
   for (const number of edit.removed ?? []) writer.u8(REMOVED).varint(number)
   if (edit.lineage !== undefined) writer.u8(LINEAGE).bytes(edit.lineage)
   if (edit.leader !== undefined) writer.u8(LEADER).text(edit.leader)
+  if (edit.keyEncoding !== undefined) writer.u8(KEY_ENCODING).text(edit.keyEncoding)
+  if (edit.valueEncoding !== undefined) writer.u8(VALUE_ENCODING).text(edit.valueEncoding)
   for (const [name, state] of edit.cursors ?? []) writer.u8(CURSOR).text(name).bytes(state)
   for (const { level, meta } of edit.added ?? []) {
     writer.u8(ADDED).u8(level)
@@ -63,7 +68,7 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
   const removed: number[] = []
   const cursors = new Map<string, Bytes>()
   const numbers: { [Name in NumberField]?: number } = {}
-  const role: { lineage?: Bytes; leader?: string } = {}
+  const facts: { lineage?: Bytes; leader?: string; keyEncoding?: string; valueEncoding?: string } = {}
   while (reader.remaining > 0) {
     const tag = reader.u8()
     if (tag === REMOVED) {
@@ -71,9 +76,13 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
     } else if (tag === CURSOR) {
       cursors.set(reader.text(), reader.bytes())
     } else if (tag === LINEAGE) {
-      role.lineage = reader.bytes()
+      facts.lineage = reader.bytes()
     } else if (tag === LEADER) {
-      role.leader = reader.text()
+      facts.leader = reader.text()
+    } else if (tag === KEY_ENCODING) {
+      facts.keyEncoding = reader.text()
+    } else if (tag === VALUE_ENCODING) {
+      facts.valueEncoding = reader.text()
     } else if (tag === ADDED) {
       const level = reader.u8()
       if (level >= LEVEL_COUNT) throw reader.fail(`level ${level}`)
@@ -84,7 +93,7 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
       numbers[field[0]] = reader.varint()
     }
   }
-  return { added, removed, cursors, ...role, ...numbers }
+  return { added, removed, cursors, ...facts, ...numbers }
 }
 
 function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {

@@ -200,6 +200,7 @@ export class VersionSet {
     const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
     const { tombstoneHorizon, cursors } = this.#version
     const { flushedChecksum, lineage, leader, fencedEpoch, firstLogNumber } = this.#version
+    const { keyEncoding, valueEncoding } = this.#version
     const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const nextFileNumber = this.#nextFileNumber
     return {
@@ -217,6 +218,8 @@ export class VersionSet {
       ...(leader === '' ? {} : { leader }),
       ...(fencedEpoch === 0 ? {} : { fencedEpoch }),
       ...(firstLogNumber === 0 ? {} : { firstLogNumber }),
+      ...(keyEncoding === '' ? {} : { keyEncoding }),
+      ...(valueEncoding === '' ? {} : { valueEncoding }),
     }
   }
 

@@ -37,6 +37,9 @@ export interface VersionEdit {
   readonly fencedEpoch?: number
   /** Log files below this number belong to a history that was replaced. */
   readonly firstLogNumber?: number
+  /** Names of the encodings that the store was made with. */
+  readonly keyEncoding?: string
+  readonly valueEncoding?: string
 }
 
 /**
@@ -63,6 +66,9 @@ export class Version {
   readonly leader: string
   readonly fencedEpoch: number
   readonly firstLogNumber: number
+  /** Empty: not known. */
+  readonly keyEncoding: string
+  readonly valueEncoding: string
 
   constructor(fields: Omit<Version, 'apply' | 'applyUnchecked' | 'segments' | 'overlapping' | 'bytesOf'>) {
     this.levels = fields.levels
@@ -79,6 +85,8 @@ export class Version {
     this.leader = fields.leader
     this.fencedEpoch = fields.fencedEpoch
     this.firstLogNumber = fields.firstLogNumber
+    this.keyEncoding = fields.keyEncoding
+    this.valueEncoding = fields.valueEncoding
   }
 
   static readonly EMPTY = new Version({
@@ -96,6 +104,8 @@ export class Version {
     leader: '',
     fencedEpoch: 0,
     firstLogNumber: 0,
+    keyEncoding: '',
+    valueEncoding: '',
   })
 
   overlapping(level: number, range: KeyRange): SegmentMeta[] {
@@ -149,6 +159,8 @@ export class Version {
       leader: edit.leader ?? this.leader,
       fencedEpoch: Math.max(this.fencedEpoch, edit.fencedEpoch ?? 0),
       firstLogNumber: Math.max(this.firstLogNumber, edit.firstLogNumber ?? 0),
+      keyEncoding: edit.keyEncoding ?? this.keyEncoding,
+      valueEncoding: edit.valueEncoding ?? this.valueEncoding,
     })
   }
 }

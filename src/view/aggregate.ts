@@ -1,6 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Change, ClearOp } from '../feed/change.js'
 import type { BatchOp } from '../store/contract.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { ViewDefinition, ViewReadOptions } from './contract.js'
 import {
   afterIndexKey,
@@ -27,6 +28,7 @@ import type { Versions } from './versions.js'
 const TAG_GROUP = 'g'
 const NUMBER_BYTES = 8
 
+/** What an aggregate keeps of a group. */
 export type AggregateKind = 'count' | 'sum' | 'min' | 'max' | 'avg'
 
 /** What is counted and summed, and by what it is grouped. */
@@ -42,6 +44,16 @@ export interface AggregateOptions<K, V, G extends IndexKey = IndexKey> {
   readonly from?: 'start' | 'snapshot' | undefined
   readonly memory?: number | undefined
   readonly keepPrevious?: boolean | undefined
+}
+
+const OPTION_NAMES: OptionNames<AggregateOptions<unknown, unknown>> = {
+  version: true,
+  group: true,
+  value: true,
+  kinds: true,
+  from: true,
+  memory: true,
+  keepPrevious: true,
 }
 
 /** What was asked for of one group. The sum is the nearest number to the exact one, whatever came and went. */
@@ -60,6 +72,8 @@ export interface AggregateReads<G> {
   /** All groups in order, at one position. Pins what it reads until it ends or `return`. */
   groups(options?: ViewReadOptions): AsyncIterableIterator<[G, Totals]>
 }
+
+const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true }
 
 type AggregateState<K, G> = BytesState<K> & { readonly reads?: AggregateReads<G> }
 
@@ -82,6 +96,7 @@ interface Delta {
 export function aggregate<K = string, V = string, G extends IndexKey = IndexKey>(
   options: AggregateOptions<K, V, G>,
 ): ViewDefinition<K, V, AggregateState<K, G>> {
+  checkOptionNames('aggregate', options, OPTION_NAMES)
   const { version, from, memory, keepPrevious } = options
   const setup = setupOf(options as unknown as AggregateOptions<unknown, unknown>)
   return {
@@ -259,6 +274,7 @@ function orderedNumber(number: number): Buffer {
 function aggregateReads<G>(versions: Versions, setup: Setup): AggregateReads<G> {
   const access = new ViewAccess(versions)
   async function* groups(options?: ViewReadOptions): AsyncGenerator<[G, Totals]> {
+    checkOptionNames('groups', options, READ_NAMES)
     const { sight, close } = await access.open(options)
     const entries = sight.entries({ prefix: Buffer.from(TAG_GROUP) })
     try {
@@ -274,7 +290,8 @@ function aggregateReads<G>(versions: Versions, setup: Setup): AggregateReads<G> 
       close()
     }
   }
-  const totals = (group: G = '' as G, options?: ViewReadOptions) => {
+  const totals = async (group: G = '' as G, options?: ViewReadOptions) => {
+    checkOptionNames('totals', options, READ_NAMES)
     const encoded = encodeIndexKey(group as IndexKey)
     return access.read(options, async (sight) => {
       const { reader } = sight.typed

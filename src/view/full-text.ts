@@ -1,6 +1,7 @@
 import type MiniSearch from 'minisearch'
 import { VarveError } from '../errors.js'
 import type { Change } from '../feed/change.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { ViewDefinition, ViewMemory, ViewReadOptions } from './contract.js'
 import type { BytesState } from './derived-entries.js'
 import { ViewAccess } from './reads.js'
@@ -39,11 +40,30 @@ export interface TextHit<K> {
   readonly fields: TextDocument
 }
 
+const OPTION_NAMES: OptionNames<FullTextOptions<unknown, unknown>> = {
+  version: true,
+  fields: true,
+  storeFields: true,
+  document: true,
+  search: true,
+  from: true,
+  memory: true,
+  keepPrevious: true,
+}
+
+/** How `search` goes about it. */
 export interface TextSearchOptions extends ViewReadOptions {
   /** At most so many, the best ones; default: all. */
   readonly limit?: number | undefined
   /** Passed to MiniSearch: `prefix`, `fuzzy`, `boost`, `combineWith`, `fields` ... */
   readonly search?: Readonly<Record<string, unknown>> | undefined
+}
+
+const SEARCH_NAMES: OptionNames<TextSearchOptions> = {
+  limit: true,
+  search: true,
+  atLeast: true,
+  timeoutMs: true,
 }
 
 /** What a full-text index adds to its view. */
@@ -65,6 +85,7 @@ type TextState<K> = BytesState<K> & { readonly reads?: FullTextReads<K> }
 export async function fullText<K = string, V = string>(
   options: FullTextOptions<K, V>,
 ): Promise<ViewDefinition<K, V, TextState<K>>> {
+  checkOptionNames('fullText', options, OPTION_NAMES)
   const { version, fields, storeFields = [], search = {}, from, memory, keepPrevious } = options
   const isNames = (names: unknown) =>
     Array.isArray(names) && names.every((name) => typeof name === 'string' && name !== ID_FIELD)
@@ -179,6 +200,7 @@ function textReads<K>(versions: Versions, storeFields: readonly string[]): FullT
   const access = new ViewAccess<K>(versions)
   const search = async (query: string, options: TextSearchOptions = {}): Promise<TextHit<K>[]> => {
     if (typeof query !== 'string') throw invalid('what is searched for is a string')
+    checkOptionNames('search', options, SEARCH_NAMES)
     const { limit = Number.POSITIVE_INFINITY } = options
     const { memory } = await access.reached(options)
     if (!(memory instanceof TextMemory)) throw invalid('this version of the view is no full-text index')

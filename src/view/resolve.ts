@@ -2,6 +2,7 @@ import type { Env } from '../env/env.js'
 import { VarveError } from '../errors.js'
 import { type Codec, codecOf } from '../store/codec.js'
 import { resolveOptions, type StoreOptions } from '../store/options.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { ViewDefinition, ViewHooks } from './contract.js'
 
 const NAME_BYTES_MAX = 48
@@ -33,20 +34,18 @@ export interface DefinitionDefaults {
   readonly main: StoreOptions
 }
 
-const KNOWN = new Set([
-  ...[
-    'version',
-    'from',
-    'apply',
-    'keyEncoding',
-    'valueEncoding',
-    'memory',
-    'keepPrevious',
-    'previous',
-    'install',
-  ],
-  'hooks',
-])
+const KNOWN: OptionNames<ViewDefinition> = {
+  version: true,
+  from: true,
+  apply: true,
+  keyEncoding: true,
+  valueEncoding: true,
+  memory: true,
+  keepPrevious: true,
+  previous: true,
+  install: true,
+  hooks: true,
+}
 
 /** @throws VarveError `VARVE_INVALID_ARGUMENT`. */
 export function checkViewName(name: unknown): string {
@@ -64,7 +63,7 @@ export function resolveDefinition(
   defaults: DefinitionDefaults,
 ): Definition {
   if (typeof definition !== 'object' || definition === null) throw invalid('a view has a definition')
-  for (const key of Object.keys(definition)) if (!KNOWN.has(key)) throw invalid(`a view has no ${key}`)
+  checkOptionNames('a view', definition, KNOWN)
   const {
     from,
     apply,
@@ -131,7 +130,7 @@ function knownCodec(
 
 function storeOptions(memory: number, { env, main }: DefinitionDefaults): StoreOptions {
   const { compaction, workers, l0SegmentsMax, levelRatio, blockBytes, isCompressed } = main
-  const base = resolveOptions({ memory, env })
+  const base = resolveOptions({ memory, env, checkEncodings: false })
   return {
     ...base,
     ...{ compaction, workers: Math.min(workers, 1), l0SegmentsMax, levelRatio, blockBytes, isCompressed },

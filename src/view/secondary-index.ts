@@ -2,6 +2,7 @@ import { VarveError } from '../errors.js'
 import type { Change } from '../feed/change.js'
 import type { Position } from '../key/position.js'
 import { copyBytes } from '../util/bytes.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { ViewDefinition, ViewReadOptions } from './contract.js'
 import {
   afterIndexKey,
@@ -38,6 +39,15 @@ export interface SecondaryIndexOptions<K, V, I extends IndexKey = IndexKey> {
   readonly keepPrevious?: boolean | undefined
 }
 
+const OPTION_NAMES: OptionNames<SecondaryIndexOptions<unknown, unknown>> = {
+  version: true,
+  key: true,
+  from: true,
+  memory: true,
+  keepPrevious: true,
+}
+
+/** How `find` goes about it. */
 export interface FindOptions extends ViewReadOptions {
   /** At most so many; default: all. */
   readonly limit?: number | undefined
@@ -50,6 +60,16 @@ export interface IndexRange<I> extends FindOptions {
   readonly lt?: I | undefined
   readonly lte?: I | undefined
   readonly reverse?: boolean | undefined
+}
+
+const FIND_NAMES: OptionNames<FindOptions> = { limit: true, atLeast: true, timeoutMs: true }
+const RANGE_NAMES: OptionNames<IndexRange<unknown>> = {
+  ...FIND_NAMES,
+  gt: true,
+  gte: true,
+  lt: true,
+  lte: true,
+  reverse: true,
 }
 
 /** What an index adds to its view. */
@@ -69,6 +89,7 @@ type IndexState<K, I> = BytesState<K> & { readonly reads?: IndexReads<K, I> }
 export function secondaryIndex<K = string, V = string, I extends IndexKey = IndexKey>(
   options: SecondaryIndexOptions<K, V, I>,
 ): ViewDefinition<K, V, IndexState<K, I>> {
+  checkOptionNames('secondaryIndex', options, OPTION_NAMES)
   const { version, key, from, memory, keepPrevious } = options
   if (typeof key !== 'function') throw new VarveError('VARVE_INVALID_ARGUMENT', 'an index has a function key')
   return {
@@ -150,6 +171,7 @@ function partOf(key: IndexKey, mainKey: Buffer): Buffer {
 function indexReads<K, I>(versions: Versions): IndexReads<K, I> {
   const access = new ViewAccess<K>(versions)
   async function* range(given: IndexRange<I> = {}): AsyncGenerator<[I, K]> {
+    checkOptionNames('a range', given, RANGE_NAMES)
     const { limit = Number.POSITIVE_INFINITY, reverse = false } = given
     const bounds = boundsOf(given)
     const { sight, close } = await access.open(given)
@@ -170,6 +192,7 @@ function indexReads<K, I>(versions: Versions): IndexReads<K, I> {
     }
   }
   const find = async (indexKey: I, options: FindOptions = {}): Promise<K[]> => {
+    checkOptionNames('find', options, FIND_NAMES)
     const found: K[] = []
     for await (const [, key] of range({ ...options, gte: indexKey, lte: indexKey })) found.push(key)
     return found

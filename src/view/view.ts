@@ -2,12 +2,25 @@ import type { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { RangeIterator } from '../store/contract.js'
 import { checkReach } from '../store/reader.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { Build } from './build.js'
 import type { ViewRange, ViewReadOptions, ViewReads, ViewStatus } from './contract.js'
 import type { Definition } from './resolve.js'
 import type { VersionHost } from './version-finder.js'
 import { Versions } from './versions.js'
 import { ViewIterator } from './view-iterator.js'
+
+const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true }
+const RANGE_NAMES: OptionNames<ViewRange<unknown>> = {
+  ...READ_NAMES,
+  gt: true,
+  gte: true,
+  lt: true,
+  lte: true,
+  prefix: true,
+  reverse: true,
+  limit: true,
+}
 
 /** The reads of an open view, and what can be done with it; which version answers is for `Versions` to know. */
 export class NamedView implements ViewReads<unknown, unknown> {
@@ -67,19 +80,23 @@ export class NamedView implements ViewReads<unknown, unknown> {
     return this.#versions.ready
   }
 
-  get(key: unknown, options?: ViewReadOptions): Promise<unknown> {
+  async get(key: unknown, options?: ViewReadOptions): Promise<unknown> {
+    checkOptionNames('a read', options, READ_NAMES)
     return this.#read(options, ({ typed }) => typed.reader.get(key, undefined, typed.reader.decodeValue))
   }
 
   getSync(key: unknown, options?: ViewReadOptions): unknown {
+    checkOptionNames('a read', options, READ_NAMES)
     return this.#versions.now(options).typed.reader.getSync(key, undefined)
   }
 
-  getMany(keys: readonly unknown[], options?: ViewReadOptions): Promise<unknown[]> {
+  async getMany(keys: readonly unknown[], options?: ViewReadOptions): Promise<unknown[]> {
+    checkOptionNames('a read', options, READ_NAMES)
     return this.#read(options, ({ typed }) => typed.reader.getMany(keys, undefined))
   }
 
   async has(key: unknown, options?: ViewReadOptions): Promise<boolean> {
+    checkOptionNames('a read', options, READ_NAMES)
     const found = await this.#read(options, ({ typed }) => typed.reader.get(key, undefined, () => true))
     return found ?? false
   }
@@ -100,6 +117,7 @@ export class NamedView implements ViewReads<unknown, unknown> {
     position: Position = this.#versions.mainPosition,
     options: { readonly timeoutMs?: number } = {},
   ): Promise<void> {
+    checkOptionNames('reach', options, { timeoutMs: true })
     const { timeoutMs } = options
     await this.#versions.reached({ atLeast: position, timeoutMs })
   }
@@ -151,6 +169,7 @@ export class NamedView implements ViewReads<unknown, unknown> {
   }
 
   #iterate<T>(options: ViewReadOptions, open: (build: Build) => RangeIterator<T>): RangeIterator<T> {
+    checkOptionNames('a range', options, RANGE_NAMES)
     checkReach(reachOf(options))
     let used: Build | undefined
     const start = (build: Build): RangeIterator<T> => {

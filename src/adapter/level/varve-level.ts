@@ -26,7 +26,7 @@ const CLEAR_STEP = 1000
 
 /** Options of the constructor and of `open`: those of abstract-level, and Varve's own but for the encodings. */
 export type VarveLevelOptions = AbstractOpenOptions &
-  Omit<OpenOptions<string, string>, 'keyEncoding' | 'valueEncoding' | 'compression'> & {
+  Omit<OpenOptions<string, string>, 'keyEncoding' | 'valueEncoding' | 'checkEncodings' | 'compression'> & {
     /** As `OpenOptions`, or classic-level's true (`'lz4'`) and false (`'none'`). */
     readonly compression?: 'lz4' | 'none' | boolean
   }
@@ -134,7 +134,8 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
     const { compression } = options
     if (compression !== undefined)
       given.push(['compression', compression === true ? 'lz4' : compression === false ? 'none' : compression])
-    const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+    // What abstract-level encodes is between it and the program.
+    const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer', checkEncodings: false } as const
     try {
       this.#store = await open<Format, Format>(this.#location, { ...Object.fromEntries(given), ...encodings })
     } catch (error) {

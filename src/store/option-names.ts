@@ -1,0 +1,63 @@
+import type { Env } from '../env/env.js'
+import type { OptionNames } from '../util/option-names.js'
+import type {
+  BootstrapOptions,
+  ChangesOptions,
+  Check,
+  LogRetentionOptions,
+  OpenOptions,
+  Range,
+  ReadOptions,
+  WriteOptions,
+} from './contract.js'
+
+/** What each options type of the contract holds. */
+export const OPEN_NAMES: OptionNames<OpenOptions & { readonly env?: Env }> = {
+  keyEncoding: true,
+  valueEncoding: true,
+  checkEncodings: true,
+  createIfMissing: true,
+  errorIfExists: true,
+  readOnly: true,
+  durability: true,
+  memory: true,
+  compression: true,
+  compaction: true,
+  workers: true,
+  log: true,
+  memtableBytes: true,
+  segmentBytes: true,
+  blockBytes: true,
+  levelRatio: true,
+  l0SegmentsMax: true,
+  env: true,
+}
+export const LOG_NAMES: OptionNames<LogRetentionOptions> = {
+  maxBytes: true,
+  maxAgeMs: true,
+  pinnedMaxBytes: true,
+}
+export const WRITE_NAMES: OptionNames<WriteOptions> = { durability: true, ifPosition: true }
+export const BATCH_NAMES: OptionNames<WriteOptions & { readonly check?: readonly Check<unknown>[] }> = {
+  ...WRITE_NAMES,
+  check: true,
+}
+export const READ_NAMES: OptionNames<ReadOptions> = { snapshot: true, atLeast: true, timeoutMs: true }
+export const RANGE_NAMES: OptionNames<Range<unknown>> = {
+  gt: true,
+  gte: true,
+  lt: true,
+  lte: true,
+  prefix: true,
+  reverse: true,
+  limit: true,
+  snapshot: true,
+}
+export const CHANGES_NAMES: OptionNames<ChangesOptions<unknown>> = {
+  after: true,
+  live: true,
+  compacted: true,
+  prefix: true,
+  signal: true,
+}
+export const BOOTSTRAP_NAMES: OptionNames<BootstrapOptions> = { resume: true, live: true, signal: true }

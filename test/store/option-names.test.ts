@@ -1,0 +1,166 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { compare } from '../../src/compare.js'
+import { type Database, open } from '../../src/database.js'
+import { memoryEnv } from '../../src/env/memory-env.js'
+import { openFollower, serveLog } from '../../src/replication.js'
+import { repair } from '../../src/store/repair.js'
+import { restore } from '../../src/store/restore.js'
+import { nearestName } from '../../src/util/option-names.js'
+import { aggregate } from '../../src/view/aggregate.js'
+import { fullText } from '../../src/view/full-text.js'
+import { secondaryIndex } from '../../src/view/secondary-index.js'
+
+const opened: { close(): Promise<void> }[] = []
+afterEach(async () => {
+  for (const db of opened.splice(0).reverse()) await db.close()
+})
+
+async function openStore(): Promise<Database> {
+  const db = await open('/db', { env: memoryEnv() })
+  opened.push(db)
+  return db
+}
+
+/** What a call refuses, whether it throws or gives a promise. */
+async function refusal(call: () => unknown): Promise<{ code?: string; message?: string }> {
+  try {
+    await call()
+  } catch (error) {
+    return error as { code?: string; message?: string }
+  }
+  return {}
+}
+
+describe('the name of an option that is not known', () => {
+  it('is an error of every call that takes options, and names the nearest one', async () => {
+    const db = await openStore()
+    const view = await db.view('copy', { version: 1, apply() {} })
+    const byValue = await db.view('by-value', secondaryIndex({ version: 1, key: (_, value) => value }))
+    const sums = await db.view('sums', aggregate({ version: 1, kinds: ['count'] }))
+    const consumer = await db.consumer('reader')
+    const x = (options: object) => options as never
+    const calls: readonly (readonly [meant: string, call: () => unknown])[] = [
+      ['valueEncoding', () => open('/other', x({ env: memoryEnv(), valueEncodng: 'json' }))],
+      ['maxBytes', () => open('/other', { env: memoryEnv(), log: x({ maxByte: 1 }) })],
+      ['durability', () => db.put('a', '1', x({ durabilty: 'disk' }))],
+      ['ifPosition', () => db.del('a', x({ ifposition: 1 }))],
+      ['check', () => db.batch([], x({ checks: [] }))],
+      ['snapshot', () => db.get('a', x({ snaphsot: undefined }))],
+      ['snapshot', () => db.getSync('a', x({ snapshots: 1 }))],
+      ['atLeast', () => db.getMany(['a'], x({ atleast: 1 }))],
+      ['timeoutMs', () => db.getEntry('a', x({ timeout: 1 }))],
+      ['atLeast', () => db.has('a', x({ atLest: 1 }))],
+      ['prefix', () => db.entries(x({ prefx: 'a' }))],
+      ['reverse', () => db.keysSync(x({ revers: true }))],
+      ['limit', () => db.values(x({ limt: 1 }))],
+      ['lte', () => db.clear(x({ lt: 'a', lten: 'a' }))],
+      ['gte', () => db.compact(x({ gtee: 'a' }))],
+      ['after', () => db.changes(x({ afterr: 1 }))],
+      ['resume', () => db.bootstrap(x({ resum: '' }))],
+      ['from', () => db.consumer('other', x({ form: 'now' }))],
+      ['onError', () => consumer.run(() => {}, x({ onEror: 'park' }))],
+      ['attempts', () => consumer.run(() => {}, { onError: { retry: x({ attempt: 1 }) } })],
+      ['live', () => consumer.read(x({ life: true }))],
+      ['retries', () => db.transaction(() => {}, x({ retrys: 1 }))],
+      ['signal', () => db.begin(x({ signl: 1 }))],
+      ['onProgress', () => db.verify(x({ onprogress() {} }))],
+      ['ranges', () => db.digest(x({ range: [] }))],
+      ['timeoutMs', () => compare(db, db, x({ timeoutms: 1 }))],
+      ['keyEncoding', () => db.withEncodings(x({ keyEncodings: 'json' }))],
+      ['keepPrevious', () => db.view('v', x({ version: 1, apply() {}, keepPrevius: true }))],
+      ['atLeast', () => view.get('a', x({ atleast: 1 }))],
+      ['limit', () => view.entries(x({ limits: 1 }))],
+      ['timeoutMs', () => view.reach(1, x({ timeoutM: 1 }))],
+      ['version', () => secondaryIndex(x({ verson: 1, key() {} }))],
+      ['limit', () => byValue.find('1', x({ limitt: 1 }))],
+      ['reverse', () => byValue.range(x({ reversed: true })).next()],
+      ['kinds', () => aggregate(x({ version: 1, kind: ['count'] }))],
+      ['atLeast', () => sums.totals('', x({ atleast: 1 }))],
+      ['fields', () => fullText(x({ version: 1, field: ['a'] }))],
+      ['onProgress', () => repair('/db', x({ onProgres() {} }))],
+      ['checkpoint', () => restore('/to', x({ log: '/db', checkpont: '/c' }))],
+      ['heartbeatMs', () => serveLog(db, x({ hearbeatMs: 1 }))],
+      ['onDiverged', () => openFollower('/f', x({ leader: 'http://127.0.0.1:1', ondiverge: 'fail' }))],
+    ]
+    for (const [meant, call] of calls) {
+      const { code, message } = await refusal(call)
+      expect(`${code}: ${message}`, meant).toMatch(
+        /^VARVE_INVALID_ARGUMENT: .* has no option \w+: did you mean \w+\?$/,
+      )
+      expect(message).toContain(`did you mean ${meant}?`)
+    }
+    expect(db.position).toBe(1)
+  })
+
+  it('that resembles none is answered by what there is', async () => {
+    const db = await openStore()
+    await expect(db.put('a', '1', { sync: true } as never)).rejects.toMatchObject({
+      code: 'VARVE_INVALID_ARGUMENT',
+      message: 'a write has no option sync: it takes durability, ifPosition',
+    })
+  })
+
+  it('is near when letters are left out, added, changed or swapped, and in the wrong case', () => {
+    const known = ['live', 'prefix', 'durability']
+    expect(
+      ['lvie', 'LIVE', 'prefixes', 'durabilty', 'duribility'].map((name) => nearestName(name, known)),
+    ).toEqual(['live', 'live', 'prefix', 'durability', 'durability'])
+    expect(['x', 'sync', 'encoding', ''].map((name) => nearestName(name, known))).toEqual(
+      Array(4).fill(undefined),
+    )
+  })
+})
+
+describe('a store opened with other encodings than it was made with', () => {
+  const bytes = { name: 'bytes', encode: (value: Uint8Array) => value, decode: (value: Uint8Array) => value }
+
+  it.each([
+    [{ valueEncoding: 'json' }, {}, "valueEncoding 'json', not 'utf8'"],
+    [{ keyEncoding: 'tuple' }, { keyEncoding: 'json' }, "keyEncoding 'tuple', not 'json'"],
+    [{ valueEncoding: 'buffer' }, {}, "valueEncoding 'buffer', not 'utf8'"],
+    [{ valueEncoding: 'view' }, { valueEncoding: 'json' }, "valueEncoding 'buffer', not 'json'"],
+    [{ valueEncoding: bytes }, { valueEncoding: { ...bytes, name: 'other' } }, "'bytes', not 'other'"],
+  ])('%j then %j is refused, naming both', async (made, asked, message) => {
+    const env = memoryEnv()
+    await (await open('/db', { env, ...made } as never)).close()
+    for (const readOnly of [false, true]) {
+      const again = open('/db', { env, readOnly, ...asked } as never)
+      await expect(again).rejects.toMatchObject({
+        code: 'VARVE_INVALID_ARGUMENT',
+        message: expect.stringContaining(message) as string,
+      })
+    }
+    await (await open('/db', { env, ...made } as never)).close()
+  })
+
+  it('opens as bytes, and can be read in other ways by whoever knows', async () => {
+    const env = memoryEnv()
+    const made = await open<string, unknown>('/db', { env, valueEncoding: 'json' })
+    await made.put('a', { b: 1 })
+    await made.close()
+    const raw = await open<Buffer, Buffer>('/db', { env, keyEncoding: 'view', valueEncoding: 'buffer' })
+    opened.push(raw)
+    expect(await raw.get(Buffer.from('a'))).toEqual(Buffer.from('{"b":1}'))
+    expect(await raw.withEncodings({}).get('a')).toBe('{"b":1}')
+    await raw.close()
+    const unchecked = await open('/db', { env, checkEncodings: false })
+    opened.push(unchecked)
+    expect(await unchecked.get('a')).toBe('{"b":1}')
+  })
+
+  it('is refused after a crash, from a checkpoint and after a repair too; one made unchecked never', async () => {
+    const env = memoryEnv()
+    const made = await open<string, unknown>('/db', { env, valueEncoding: 'json', durability: 'disk' })
+    await made.put('a', 1)
+    const crashed = { ...env, fs: env.fs.crash('strict') }
+    await made.checkpoint('/copy')
+    await made.close()
+    const refused = { code: 'VARVE_INVALID_ARGUMENT' }
+    await expect(open('/db', { env: crashed })).rejects.toMatchObject(refused)
+    await expect(open('/copy', { env })).rejects.toMatchObject(refused)
+    await repair('/db', { env })
+    await expect(open('/db', { env })).rejects.toMatchObject(refused)
+    await (await open('/any', { env, valueEncoding: 'json', checkEncodings: false })).close()
+    await (await open('/any', { env })).close()
+  })
+})
