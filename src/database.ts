@@ -1,12 +1,12 @@
 import { VarveError } from './errors.js'
-import { Bootstrap, type BootstrapEvent } from './feed/bootstrap.js'
+import type { BootstrapEvent } from './feed/bootstrap.js'
 import type { Change } from './feed/change.js'
 import type { Consumer } from './feed/consumer.js'
 import { type ConsumerOptions, closeConsumers, consumerStats, openConsumer } from './feed/consumers.js'
-import { DIGEST_NAMES, type Digest, type DigestOptions, digestStore } from './feed/digest.js'
-import { openFeed } from './feed/open-feed.js'
-import { type TransactionOptions, transact } from './feed/transact.js'
-import { type OpenTransaction, StoreTransaction, type Transaction } from './feed/transaction.js'
+import { type Digest, type DigestOptions, digestOnceReached } from './feed/digest.js'
+import { openBootstrap, openFeed } from './feed/open-feed.js'
+import { beginTransaction, type TransactionOptions, transact } from './feed/transact.js'
+import type { OpenTransaction, Transaction } from './feed/transaction.js'
 import type { Position } from './key/position.js'
 import { codecOf } from './store/codec.js'
 import type {
@@ -26,7 +26,7 @@ import type {
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
-import { BOOTSTRAP_NAMES, READ_NAMES } from './store/option-names.js'
+import { READ_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
 import { StoreSnapshot } from './store/snapshot.js'
 import { storeStats } from './store/stats.js'
@@ -195,8 +195,11 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** The value, or undefined. Answers without a detour while the bytes are in memory or the disk is quick. */
   get(key: K, options?: ReadOptions): Promise<V | undefined> {
-    const refusal = options && refusalOf(options)
-    if (refusal) return Promise.reject(refusal)
+    try {
+      checkOptionNames('a read', options, READ_NAMES)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     const decode = this.#typed.reader.decodeValue
     if (this.#waits(options)) return this.#after(options, () => this.#get(key, options, decode))
     return this.#typed.reader.get(key, options?.snapshot, decode)
@@ -308,10 +311,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** A transaction that the caller commits, or closes; nothing is tried again. */
   begin(options: { readonly signal?: AbortSignal } = {}): OpenTransaction<K, V> {
-    checkOptionNames('begin', options, { signal: true })
-    const tx = new StoreTransaction(this.#typed, options.signal ?? new AbortController().signal, false)
-    tx.begin()
-    return tx
+    return beginTransaction(this.#typed, options)
   }
 
   /**
@@ -323,11 +323,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * the log no longer reaches back to it: start anew, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
    */
   bootstrap(options: BootstrapOptions = {}): AsyncIterableIterator<BootstrapEvent<K, V>> {
-    const { store, keys, values } = this.#typed
-    store.throwIfClosed()
-    checkOptionNames('bootstrap', options, BOOTSTRAP_NAMES)
-    const { resume, live = false, signal } = options
-    return new Bootstrap({ store, keys, values, resume, isLive: live, signal })
+    return openBootstrap(this.#typed, options)
   }
 
   /**
@@ -383,12 +379,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * flushed over already (with the oldest position that is not), `VARVE_INVALID_ARGUMENT`, `VARVE_ABORTED`.
    */
   async digest(options: DigestOptions = {}): Promise<Digest> {
-    checkOptionNames('digest', options, DIGEST_NAMES)
-    const { at, timeoutMs, ranges, signal } = options
-    if (at !== undefined)
-      await this.#typed.reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
-    const { store } = this.#typed
-    return digestStore(store, { at: at ?? store.position, ranges, signal })
+    return digestOnceReached(this.#typed, options)
   }
 
   stats(): Stats {
@@ -489,16 +480,6 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   #members(): Database<unknown, unknown>[] {
     return [...this.#family].flatMap((reference) => reference.deref() ?? [])
-  }
-}
-
-/** What is wrong with the names of a read's options, thrown where a promise is given. */
-function refusalOf(options: ReadOptions): unknown {
-  try {
-    checkOptionNames('a read', options, READ_NAMES)
-    return undefined
-  } catch (error) {
-    return error
   }
 }
 

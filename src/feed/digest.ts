@@ -5,9 +5,10 @@ import type { Position } from '../key/position.js'
 import type { RangeCursor } from '../store/range-cursor.js'
 import { StoreRangeIterator } from '../store/range-iterator.js'
 import type { Store } from '../store/store.js'
+import type { TypedStore } from '../store/typed-store.js'
 import type { Bytes } from '../util/bytes.js'
 import { Hash128 } from '../util/hash128.js'
-import type { OptionNames } from '../util/option-names.js'
+import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { CommitWait } from './commit-wait.js'
 import { LogCursor } from './log-cursor.js'
 
@@ -56,8 +57,7 @@ export interface DigestOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What `DigestOptions` holds. */
-export const DIGEST_NAMES: OptionNames<DigestOptions> = {
+const DIGEST_NAMES: OptionNames<DigestOptions> = {
   at: true,
   timeoutMs: true,
   ranges: true,
@@ -106,6 +106,17 @@ export function stateAt(store: Store, at: Position): StoreRangeIterator<LiveEntr
     }),
     encodeKey: (key) => key as Bytes,
   })
+}
+
+/** The digest of a position that is waited for. */
+export async function digestOnceReached<K, V>(
+  { store, reader }: TypedStore<K, V>,
+  options: DigestOptions,
+): Promise<Digest> {
+  checkOptionNames('digest', options, DIGEST_NAMES)
+  const { at, timeoutMs, ranges, signal } = options
+  if (at !== undefined) await reader.reach({ atLeast: at, ...(timeoutMs !== undefined && { timeoutMs }) })
+  return digestStore(store, { at: at ?? store.position, ranges, signal })
 }
 
 /** Reads everything once, in slices. */

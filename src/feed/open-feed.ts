@@ -1,10 +1,11 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import type { ChangesOptions } from '../store/contract.js'
-import { CHANGES_NAMES } from '../store/option-names.js'
+import type { BootstrapOptions, ChangesOptions } from '../store/contract.js'
+import { BOOTSTRAP_NAMES, CHANGES_NAMES } from '../store/option-names.js'
 import type { Store } from '../store/store.js'
 import type { TypedStore } from '../store/typed-store.js'
 import { checkOptionNames } from '../util/option-names.js'
+import { Bootstrap, type BootstrapEvent } from './bootstrap.js'
 import type { Change } from './change.js'
 import { ChangeFeed } from './change-feed.js'
 import { CompactedFeed } from './compacted-feed.js'
@@ -21,6 +22,17 @@ export function openFeed<K, V>(
   const range = prefix === undefined ? undefined : ranges.rangeOf({ prefix })
   const setup = { store, keys, values, after, isLive, range, signal }
   return compacted ? new CompactedFeed(setup) : new ChangeFeed(setup)
+}
+
+/** @throws VarveError `VARVE_CLOSED`, `VARVE_INVALID_ARGUMENT`. */
+export function openBootstrap<K, V>(
+  { store, keys, values }: TypedStore<K, V>,
+  options: BootstrapOptions,
+): AsyncIterableIterator<BootstrapEvent<K, V>> {
+  store.throwIfClosed()
+  checkOptionNames('bootstrap', options, BOOTSTRAP_NAMES)
+  const { resume, live = false, signal } = options
+  return new Bootstrap({ store, keys, values, resume, isLive: live, signal })
 }
 
 function startOfFeed(store: Store, after: Position | undefined, isCompacted: boolean): Position {

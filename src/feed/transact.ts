@@ -53,6 +53,17 @@ export async function transact<K, V, R>(
   }
 }
 
+/** A transaction that its caller commits. */
+export function beginTransaction<K, V>(
+  typed: TypedStore<K, V>,
+  options: { readonly signal?: AbortSignal },
+): StoreTransaction<K, V> {
+  checkOptionNames('begin', options, { signal: true })
+  const tx = new StoreTransaction(typed, options.signal ?? NEVER_ABORTED, false)
+  tx.begin()
+  return tx
+}
+
 /** As `work`, or fails with the signal: what `work` does later is its own affair. */
 function ended<R>(work: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
   if (!signal) return work
