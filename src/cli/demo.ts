@@ -1,28 +1,16 @@
-import type { Command } from 'commander'
-import { crashWriter, proveBatches, reopenAfterCrash, runDemoWriter } from './demo-crash.js'
+import { crashWriter, proveBatches, reopenAfterCrash } from './demo-crash.js'
 import { type CityData, type DemoStore, openDemoStore, readCities } from './demo-data.js'
 import { beginDemo, type DemoOptions } from './demo-directory.js'
 import { claim, note, section } from './demo-report.js'
 import { changeUnderSnapshot, loadCities, proveCities, readBack, scanCountries } from './demo-steps.js'
 import { formatBytes, formatCount, formatDuration } from './format.js'
 import { printLine } from './output.js'
-import { startProgress, withElapsedTime } from './progress.js'
+import { startProgress } from './progress.js'
 import { describeTree } from './stats-report.js'
 import { closeAfter } from './store.js'
 import { describeVerified } from './upkeep.js'
 
-export function addDemoCommands(program: Command): void {
-  program
-    .command('demo [dir]')
-    .description(
-      'shows the store at work on 171,075 cities, a crash included; fails if a claim does not hold',
-    )
-    .option('--keep', 'keep the temporary directory')
-    .action(runDemo)
-  program.command('demo-writer <dir>', { hidden: true }).action(runDemoWriter)
-}
-
-async function runDemo(given: string | undefined, options: DemoOptions): Promise<void> {
+export async function runDemo(given: string | undefined, options: DemoOptions): Promise<void> {
   const startedAt = performance.now()
   const data = readCities()
   const directory = beginDemo('Varve demo', given, options)
@@ -56,7 +44,7 @@ async function showUpkeep(store: DemoStore, data: CityData, crashRecords: number
   section('Compact')
   const before = store.stats().diskBytes
   const startedAt = performance.now()
-  await withElapsedTime('compact', store.compact())
+  await store.compact()
   const elapsedMs = performance.now() - startedAt
   const after = store.stats()
   note(

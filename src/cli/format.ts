@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 
+const PART_BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'] as const
 const BYTE_UNITS = ['KiB', 'MiB', 'GiB', 'TiB'] as const
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal raw
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f]/
@@ -32,6 +33,22 @@ export function formatBytes(bytes: number): string {
 export function formatDuration(ms: number): string {
   if (ms < 10) return `${ms.toFixed(1)} ms`
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}
+
+/** Whole seconds, minutes or hours: `12 s`, `3 min 20 s`, `2 h 5 min`. */
+export function formatTimeLeft(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1000))
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  return `${formatCount(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`
+}
+
+/** A bar of at most `width` columns, to an eighth of one. */
+export function formatBar(value: number, max: number, width: number): string {
+  const eighths = max <= 0 ? 0 : Math.round((8 * width * value) / max)
+  const bar = '█'.repeat(Math.floor(eighths / 8)) + (PART_BLOCKS[eighths % 8] ?? '')
+  // What is there is never shown as nothing.
+  return bar === '' && value > 0 ? PART_BLOCKS[1]! : bar
 }
 
 export function formatRate(count: number, ms: number, unit: string): string {

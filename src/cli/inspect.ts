@@ -2,11 +2,13 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { parseFileName, segmentFileName } from '../env/file-names.js'
-import { type LogRecord, readLog, readManifest, readSegment, type SegmentReport } from '../store/inspect.js'
+import type { LogRecord, SegmentReport } from '../store/inspect.js'
 import { UsageError } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
 import { type Output, withOutput } from './output.js'
 import { parseCount, requireDirectory, withJson } from './store.js'
+
+const loadInspection = () => import('../store/inspect.js')
 
 interface LogOptions {
   readonly from?: number
@@ -38,6 +40,7 @@ export function addInspectCommands(program: Command): void {
 
 async function runLog(directory: string, options: LogOptions): Promise<void> {
   requireDirectory(directory)
+  const { readLog } = await loadInspection()
   const records = readLog(directory, options.from === undefined ? {} : { from: options.from })
   await withOutput(async (output) => {
     for (const record of records) {
@@ -87,6 +90,7 @@ async function runSegment(directory: string, name: string, options: SegmentOptio
   if (!existsSync(join(directory, segmentFileName(number)))) {
     throw new UsageError(`no segment ${segmentFileName(number)} in ${directory}`)
   }
+  const { readSegment } = await loadInspection()
   const segment = readSegment(directory, number)
   try {
     await withOutput(async (output) => {
@@ -136,6 +140,7 @@ async function writeSegmentAsJson(output: Output, segment: SegmentReport, withKe
 
 async function runManifest(directory: string, options: { readonly json?: boolean }): Promise<void> {
   requireDirectory(directory)
+  const { readManifest } = await loadInspection()
   await withOutput(async (output) => {
     for (const edit of readManifest(directory)) {
       if (options.json) await output.write(JSON.stringify(toPlain(edit)), '\n')

@@ -1,5 +1,8 @@
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
-import { restore } from '../store/restore.js'
+import { parseFileName } from '../env/file-names.js'
+import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { UsageError } from './failure.js'
 import { printJson, printLine } from './output.js'
 import { startProgress } from './progress.js'
@@ -25,7 +28,8 @@ async function runRestore(checkpoint: string, target: string, options: RestoreOp
   const { log, to } = options
   if (log === undefined) throw new UsageError('restore needs --log')
   requireDirectory(log)
-  const progress = startProgress('restore', 'positions', to)
+  const { restore } = await import('../store/restore.js')
+  const progress = startProgress('restore', 'positions', to ?? knownEnd(log))
   try {
     const { position } = await restore(target, {
       checkpoint,
@@ -37,5 +41,22 @@ async function runRestore(checkpoint: string, target: string, options: RestoreOp
     else printLine(`restored and verified: ${target} is at position ${position}`)
   } finally {
     progress.stop()
+  }
+}
+
+/** Where the newest log file begins: the log goes at least that far. */
+function knownEnd(directory: string): number | undefined {
+  const logs = readdirSync(directory).filter((name) => parseFileName(name)?.kind === 'log')
+  const newest = logs.sort((a, b) => parseFileName(a)!.number - parseFileName(b)!.number).pop()
+  if (newest === undefined) return undefined
+  try {
+    const header = Buffer.alloc(LOG_HEADER_BYTES)
+    const fd = openSync(join(directory, newest), 'r')
+    readSync(fd, header, 0, header.length, 0)
+    closeSync(fd)
+    return readLogHeader(header, newest)?.basePosition
+  } catch {
+    // It is for the bar alone: what is wrong with the log shows when it is read.
+    return undefined
   }
 }

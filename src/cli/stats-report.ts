@@ -1,8 +1,12 @@
 import type { Stats } from '../store/contract.js'
-import { formatBytes, formatCount, formatDuration, formatTable, plural } from './format.js'
+import { formatBar, formatBytes, formatCount, formatTable } from './format.js'
 
-/** The levels as a table, and how well they are packed. */
-export function describeTree(stats: Stats): string[] {
+const BAR_COLUMNS = 30
+
+/** The levels as a table with a bar for each, and how well they are packed. */
+export function describeTree(
+  stats: Pick<Stats, 'levels' | 'writeAmplification' | 'spaceAmplification'>,
+): string[] {
   const levels = stats.levels.filter((level) => level.segments > 0)
   const total = {
     segments: levels.reduce((sum, level) => sum + level.segments, 0),
@@ -15,20 +19,22 @@ export function describeTree(stats: Stats): string[] {
     formatBytes(row.bytes),
     formatCount(row.entries),
   ]
+  const table = formatTable([
+    ['level', 'segments', 'size', 'entries'],
+    ...levels.map((level) => toRow(`L${level.level}`, level)),
+    toRow('all', total),
+  ])
+  const largest = Math.max(...levels.map(({ bytes }) => bytes))
   return [
-    ...formatTable([
-      ['level', 'segments', 'size', 'entries'],
-      ...levels.map((level) => toRow(`L${level.level}`, level)),
-      toRow('all', total),
-    ]),
+    table[0]!,
+    ...levels.map(({ bytes }, i) => `${table[i + 1]}  ${formatBar(bytes, largest, BAR_COLUMNS)}`),
+    table[table.length - 1]!,
     `write amplification ${stats.writeAmplification.toFixed(2)}, space amplification ${stats.spaceAmplification.toFixed(2)}`,
   ]
 }
 
+/** Only what is true of the files: memory, caches and stalls of the process that prints this tell nothing. */
 export function describeStats(stats: Stats): string[] {
-  const { cache, jobs, memory, snapshots, stall } = stats
-  const reads = cache.hits + cache.misses
-  const hitRate = reads === 0 ? '' : `, ${((100 * cache.hits) / reads).toFixed(1)} % hits`
   const rows: readonly (readonly [string, string])[] = [
     ['position', formatCount(stats.position)],
     ['  durable', formatCount(stats.durablePosition)],
@@ -39,14 +45,7 @@ export function describeStats(stats: Stats): string[] {
       'on disk',
       `${formatBytes(stats.diskBytes)} (segments ${formatBytes(stats.segmentBytes)}, log ${formatBytes(stats.logBytes)})`,
     ],
-    ['memory', `${formatBytes(memory.usedBytes)} of ${formatBytes(memory.budgetBytes)}`],
-    ['cache', `${plural(cache.entries, 'block')}${hitRate}`],
-    [
-      'jobs',
-      `${plural(jobs.flushes, 'flush')}, ${plural(jobs.compactions, 'compaction')}, ${plural(jobs.moves, 'move')}`,
-    ],
-    ['stalls', `${formatCount(stall.count)}, ${formatDuration(stall.totalMs)}${stall.active ? ', now' : ''}`],
-    ['snapshots', formatCount(snapshots.count)],
+    ['consumers', formatCount(stats.consumers.length)],
     ['health', stats.health === undefined ? 'good' : stats.health.message],
   ]
   return [...rows.map(([name, value]) => `${name.padEnd(16)}${value}`), '', ...describeTree(stats)]

@@ -1,8 +1,11 @@
 import { statSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
-import { type Database, open } from '../database.js'
+import type { Database } from '../database.js'
 import type { Durability } from '../store/contract.js'
 import { UsageError } from './failure.js'
+
+/** Loaded when it is wanted: help, completion and wrong use need none of it. */
+export const loadEngine = () => import('../database.js')
 
 export type Store = Database<Buffer, Buffer>
 
@@ -15,6 +18,7 @@ export async function withStore<T>(
   work: (store: Store) => Promise<T>,
 ): Promise<T> {
   if (mode !== 'create') requireDirectory(directory)
+  const { open } = await loadEngine()
   const store = await open<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',

@@ -1,14 +1,14 @@
+import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { VarveError } from '../errors.js'
 import type { Range, VerifyReport } from '../store/contract.js'
-import { repair } from '../store/repair.js'
 import type { RepairLoss, RepairReport } from '../store/repair-report.js'
 import { EXIT_FINDING } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
 import { printJson, printLine } from './output.js'
-import { startProgress, withElapsedTime } from './progress.js'
-import { describeStats, statsToJson } from './stats-report.js'
+import { startProgress, withFileProgress } from './progress.js'
+import { addStatsCommand } from './stats.js'
 import { parseKey, requireDirectory, withHexKey, withJson, withStore } from './store.js'
 import { printPosition } from './write.js'
 
@@ -23,9 +23,7 @@ interface CompactOptions extends JsonOption {
 }
 
 export function addUpkeepCommands(program: Command): void {
-  withJson(program.command('stats <dir>').description('prints levels, bytes and amplification')).action(
-    runStats,
-  )
+  addStatsCommand(program)
 
   withJson(
     program.command('verify <dir>').description('reads everything and checks every checksum; 1 if damaged'),
@@ -53,12 +51,6 @@ export function addUpkeepCommands(program: Command): void {
   ).action(runCheckpoint)
 }
 
-async function runStats(directory: string, options: JsonOption): Promise<void> {
-  const stats = await withStore(directory, 'read', async (store) => store.stats())
-  if (options.json) printJson(statsToJson(stats))
-  else printLine(describeStats(stats).join('\n'))
-}
-
 async function runVerify(directory: string, options: JsonOption): Promise<void> {
   let report: VerifyReport
   const progress = startProgress('verify', 'bytes')
@@ -80,6 +72,7 @@ async function runVerify(directory: string, options: JsonOption): Promise<void> 
 
 async function runRepair(directory: string, options: JsonOption): Promise<void> {
   requireDirectory(directory)
+  const { repair } = await import('../store/repair.js')
   const progress = startProgress('repair', 'bytes')
   let report: RepairReport
   try {
@@ -148,7 +141,9 @@ async function runCompact(directory: string, options: CompactOptions): Promise<v
     : undefined
   const { before, after } = await withStore(directory, 'write', async (store) => {
     const before = store.stats().diskBytes
-    await withElapsedTime('compact', store.compact(range))
+    const totalBytes = range === undefined ? before : store.approximateSize(range)
+    const writes = { directory, except: new Set(readdirSync(directory)), totalBytes }
+    await withFileProgress('compact', writes, store.compact(range))
     return { before, after: store.stats().diskBytes }
   })
   if (options.json) printJson({ diskBytesBefore: before, diskBytesAfter: after })
@@ -157,7 +152,11 @@ async function runCompact(directory: string, options: CompactOptions): Promise<v
 
 async function runCheckpoint(directory: string, target: string, options: JsonOption): Promise<void> {
   const { position } = await withStore(directory, 'write', (store) =>
-    withElapsedTime('checkpoint', store.checkpoint(target)),
+    withFileProgress(
+      'checkpoint',
+      { directory: `${target}.partial`, totalBytes: store.stats().segmentBytes },
+      store.checkpoint(target),
+    ),
   )
   printPosition(position, options)
 }

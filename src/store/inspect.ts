@@ -16,9 +16,11 @@ import {
   opValueLength,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import { type Block, EntryFields } from '../segment/block.js'
 import { BLOCKING } from '../segment/read-context.js'
 import { ReadPacer } from '../segment/read-pacer.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
 import { cloneBytes } from '../util/bytes.js'
 import { readEdits, readManifest as recoverManifest } from '../version/version-set.js'
@@ -68,12 +70,7 @@ export function readSegment(directory: string, number: number): SegmentReport {
   const meta = [...(manifest?.version.segments() ?? [])].find((candidate) => candidate.number === number)
   if (!meta)
     throw new VarveError('VARVE_INVALID_ARGUMENT', `the store has no segment ${segmentFileName(number)}`)
-  const cache = new WeightedCache(0)
-  const blockReads = { hits: 0, misses: 0 }
-  const reader = new SegmentReader(
-    { env: nodeEnv, directory, cache, pacer: new ReadPacer(nodeEnv.clock), blockReads },
-    meta,
-  )
+  const reader = openSegment(directory, meta)
   const { sizeBytes, checksum } = meta
   return {
     file: reader.path,
@@ -84,12 +81,68 @@ export function readSegment(directory: string, number: number): SegmentReport {
   }
 }
 
+/** An entry of a sampled block, which stands for so many blocks like it. */
+export interface SampledEntry {
+  readonly kind: 'put' | 'del'
+  readonly keyBytes: number
+  readonly valueBytes: number
+  readonly weight: number
+}
+
+/**
+ * Entries of about `blockCount` blocks, evenly spread over all segments. Where there are more, a block is chosen in
+ * proportion to its size, and stands for as many as that makes: so few blocks of large values are not overlooked.
+ */
+export function* sampleEntries(directory: string, blockCount: number): Iterable<SampledEntry> {
+  const manifest = recoverManifest(nodeEnv, directory)
+  const metas = [...(manifest?.version.segments() ?? [])]
+  const strideBytes = metas.reduce((sum, meta) => sum + meta.sizeBytes, 0) / blockCount
+  let passedBytes = 0
+  let next = strideBytes / 2
+  for (const meta of metas) {
+    const reader = openSegment(directory, meta)
+    try {
+      const { index } = reader
+      for (let i = 0; i < index.count; i++) {
+        const sizeBytes = index.endOf(i) - index.offsetOf(i)
+        passedBytes += sizeBytes
+        if (passedBytes <= next) continue
+        while (next < passedBytes) next += strideBytes
+        yield* sampledOf(reader.block(i, BLOCKING), Math.max(1, strideBytes / sizeBytes))
+      }
+    } finally {
+      reader.close()
+    }
+  }
+}
+
+function* sampledOf(block: Block, weight: number): Generator<SampledEntry> {
+  const fields = new EntryFields()
+  for (let i = 0; i < block.count; i++) {
+    block.read(i, fields)
+    const { kind, keyStart, keyEnd, valueEnd } = fields
+    yield {
+      kind: kind === KIND_PUT ? 'put' : 'del',
+      keyBytes: keyEnd - keyStart,
+      valueBytes: valueEnd - keyEnd,
+      weight,
+    }
+  }
+}
+
 /** The edits of the current manifest, in the order they were written. */
 export function* readManifest(directory: string): Iterable<Record<string, unknown>> {
   const manifest = recoverManifest(nodeEnv, directory)
   if (!manifest) throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no store at ${directory}`)
   const path = joinPath(directory, manifestFileName(manifest.manifestNumber))
   for (const edit of readEdits(readWhole(path), path)) yield { ...edit }
+}
+
+function openSegment(directory: string, meta: SegmentMeta): SegmentReader {
+  const cache = new WeightedCache(0)
+  const blockReads = { hits: 0, misses: 0 }
+  const pacer = new ReadPacer(nodeEnv.clock)
+  return new SegmentReader({ env: nodeEnv, directory, cache, pacer, blockReads }, meta)
 }
 
 function recordOf({ path, frameOffset, position, timestampMs, bytes, batchOffset }: LogPiece): LogRecord {

@@ -1,10 +1,14 @@
+import type { Version } from '../version/version.js'
 import type { Stats } from './contract.js'
 import type { Store } from './store.js'
 
-/** What the store is doing and what it takes; cheap enough to be asked every second. */
-export function storeStats(store: Store): Omit<Stats, 'consumers'> {
-  const { tree, archive, stall, scheduler } = store
-  const { version } = tree
+/** What the manifest alone says. */
+export type VersionStats = Pick<
+  Stats,
+  'flushedPosition' | 'levels' | 'segmentBytes' | 'writeAmplification' | 'spaceAmplification'
+>
+
+export function versionStats(version: Version): VersionStats {
   const levels = version.levels.map((metas, level) => ({
     level,
     segments: metas.length,
@@ -13,10 +17,24 @@ export function storeStats(store: Store): Omit<Stats, 'consumers'> {
   }))
   const segmentBytes = levels.reduce((sum, level) => sum + level.bytes, 0)
   const deepestBytes = levels.reduce((deepest, level) => (level.bytes > 0 ? level.bytes : deepest), 0)
+  const { flushedPosition, flushedBytes, compactedBytes } = version
+  return {
+    flushedPosition,
+    levels,
+    segmentBytes,
+    writeAmplification: flushedBytes === 0 ? 0 : (flushedBytes + compactedBytes) / flushedBytes,
+    spaceAmplification: deepestBytes === 0 ? 0 : segmentBytes / deepestBytes,
+  }
+}
+
+/** What the store is doing and what it takes; cheap enough to be asked every second. */
+export function storeStats(store: Store): Omit<Stats, 'consumers'> {
+  const { tree, archive, stall, scheduler } = store
+  const { version } = tree
+  const { levels, segmentBytes, writeAmplification, spaceAmplification } = versionStats(version)
   const logBytes = archive.bytes + store.activeLogBytes
   const memtables = [tree.active, ...tree.waiting]
   const memtableEntries = memtables.reduce((sum, memtable) => sum + memtable.count, 0)
-  const { flushedBytes, compactedBytes } = version
   const [oldestPosition] = tree.pinnedPositions()
   const cacheBytes = tree.cache.weight
   const tableBytes = tree.segments.tableBytes
@@ -30,8 +48,8 @@ export function storeStats(store: Store): Omit<Stats, 'consumers'> {
     segmentBytes,
     logBytes,
     entries: levels.reduce((sum, level) => sum + level.entries, memtableEntries),
-    writeAmplification: flushedBytes === 0 ? 0 : (flushedBytes + compactedBytes) / flushedBytes,
-    spaceAmplification: deepestBytes === 0 ? 0 : segmentBytes / deepestBytes,
+    writeAmplification,
+    spaceAmplification,
     memory: {
       budgetBytes: store.options.memory,
       usedBytes: tree.memtableBytes + cacheBytes + tableBytes,
