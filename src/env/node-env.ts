@@ -1,12 +1,13 @@
 import { randomFillSync } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import type { BackgroundWorker, Env, WorkerHandlers } from './env.js'
 import { NodeFileSystem } from './node-file-system.js'
 import { NodeWorker } from './node-workers.js'
+import { findScript } from './package-file.js'
 import { sleepFor, startTimer, startUnrefTimer } from './timers.js'
 
-const WORKER_URL = new URL('../compaction/worker-entry.js', import.meta.url)
+/** What a bundle calls the thread's script. */
+const BUNDLED_WORKER = 'varve-worker'
 
 /** The real machine. */
 export const nodeEnv: Env = {
@@ -26,8 +27,8 @@ export const nodeEnv: Env = {
   startWorker,
 }
 
-/** Undefined where the compiled entry isn't there: under a test runner, or bundled into one file. */
+/** Undefined where the thread's script isn't there: under a test runner, or bundled into one file. */
 function startWorker(handlers: WorkerHandlers): BackgroundWorker | undefined {
-  if (import.meta.url.endsWith('.ts') || !existsSync(fileURLToPath(WORKER_URL))) return undefined
-  return new NodeWorker(WORKER_URL, handlers)
+  const script = findScript('../compaction/worker-entry.js', BUNDLED_WORKER)
+  return script === undefined ? undefined : new NodeWorker(pathToFileURL(script), handlers)
 }

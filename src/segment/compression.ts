@@ -31,9 +31,14 @@ const PLAIN_BYTES_MAX = 2 ** 30
 let module: object | undefined
 let instance: Lz4Exports | undefined
 
-function lz4(): Lz4Exports {
+/** So that what is missing is told when a store is opened, not when its first memtable is flushed. */
+export function loadCompression(): void {
   module ??= new WebAssembly.Module(readPackageFile('lz4-wasm/lz4_wasm_bg.wasm'))
-  instance ??= new WebAssembly.Instance(module, {
+}
+
+function lz4(): Lz4Exports {
+  loadCompression()
+  instance ??= new WebAssembly.Instance(module!, {
     './lz4_wasm_bg.js': { __wbindgen_string_new: () => 0 },
   }).exports as Lz4Exports
   return instance

@@ -8,6 +8,7 @@ import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, STORE_ID_BYTES }
 import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
+import { loadCompression } from '../segment/compression.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
 import type { Bytes } from '../util/bytes.js'
@@ -109,6 +110,7 @@ export class Store {
   /** Opens, recovers and, unless `readOnly`, locks the store at an absolute path. */
   static async open(path: string, options: StoreOptions): Promise<Store> {
     const { env, readOnly } = options
+    loadCompression()
     const directory = prepareDirectory(env, path, options)
     const takesLock = !readOnly && options.takesLock
     const lock = takesLock ? takeLock(env, joinPath(directory, LOCK_NAME)) : undefined
