@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   compaction: 7,
   tree: 8,
   store: 9,
+  backup: 10,
   feed: 10,
   replication: 11,
   view: 11,
@@ -25,6 +26,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   testing: 12,
   'testing.ts': 13,
   adapter: 13,
+  'backup.ts': 13,
   'replication.ts': 13,
   'compare.ts': 13,
   cli: 14,
@@ -168,6 +170,8 @@ describe('house rules', () => {
         ({ path }) =>
           [
             'database.ts',
+            'backup.ts',
+            'backup/contract.ts',
             'compare.ts',
             'replication.ts',
             'errors.ts',

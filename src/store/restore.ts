@@ -51,9 +51,18 @@ const RESTORE_NAMES: OptionNames<RestoreOptions> = {
   env: true,
 }
 
-/** Paths are absolute. */
-interface RestorePlan extends RestoreOptions {
+/** What a store is put together from. Paths are absolute. */
+export interface AssemblyPlan {
   readonly target: string
+  /** Of which the segments, and what they hold, are the start. */
+  readonly version: Version
+  /** Puts every segment of `version` into a directory, whole and durable, but for its name. */
+  readonly stageSegments: (staged: string) => Promise<void>
+  /** The directory with the log files that it goes on with. */
+  readonly log: string
+  readonly to: Position | undefined
+  /** Called now and then; what it throws ends the work. */
+  readonly onProgress?: ((position: Position) => void) | undefined
 }
 
 /**
@@ -68,28 +77,33 @@ export async function restore(path: string, options: RestoreOptions): Promise<{ 
   const { env = nodeEnv, checkpoint, log } = options
   for (const each of [path, log, checkpoint ?? path])
     if (typeof each !== 'string' || each === '') throw invalid('a path is a string')
-  const position = await restoreStore(env, {
-    ...options,
+  const from = checkpoint === undefined ? undefined : env.fs.resolve(checkpoint)
+  const manifest = from === undefined ? undefined : readManifest(env, from)
+  if (from !== undefined && !manifest) throw invalid(`there is no store at ${from}`)
+  const version = manifest?.version ?? Version.EMPTY
+  const position = await assembleStore(env, {
     target: env.fs.resolve(path),
-    checkpoint: checkpoint === undefined ? undefined : env.fs.resolve(checkpoint),
+    version,
+    stageSegments: (staged) => linkSegments(env, from, version, staged),
     log: env.fs.resolve(log),
+    to: options.to,
+    onProgress: options.onProgress,
   })
   return { position }
 }
 
-async function restoreStore(env: Env, plan: RestorePlan): Promise<Position> {
-  const { checkpoint, target, to } = plan
+/** Makes a store of segments and a log in a directory of its own, verifies it, and gives it its name last. */
+export async function assembleStore(env: Env, plan: AssemblyPlan): Promise<Position> {
+  const { target, to, version } = plan
   const staged = `${target}.partial`
   for (const path of [target, staged]) if (env.fs.stat(path)) throw invalid(`${path} exists already`)
-  const manifest = checkpoint === undefined ? undefined : readManifest(env, checkpoint)
-  if (checkpoint !== undefined && !manifest) throw invalid(`there is no store at ${checkpoint}`)
-  const version = manifest?.version ?? Version.EMPTY
   const base = version.flushedPosition
   if (to !== undefined && !(Number.isSafeInteger(to) && to >= base))
     throw invalid(`the position to restore is a whole number from ${base} on, where the checkpoint is`)
   try {
     env.fs.makeDirectory(staged)
-    await stage(env, checkpoint, version, staged)
+    await plan.stageSegments(staged)
+    await startStore(env, version, staged)
     const position = await replay(env, staged, plan, base)
     env.fs.rename(staged, target)
     env.fs.syncDirectory(target.slice(0, Math.max(1, target.lastIndexOf('/'))))
@@ -100,11 +114,19 @@ async function restoreStore(env: Env, plan: RestorePlan): Promise<Position> {
   }
 }
 
-async function stage(env: Env, from: string | undefined, version: Version, staged: string): Promise<void> {
+async function linkSegments(
+  env: Env,
+  from: string | undefined,
+  version: Version,
+  staged: string,
+): Promise<void> {
   for (const { number } of version.segments()) {
     const name = segmentFileName(number)
     await copyFile(env, joinPath(from!, name), joinPath(staged, name))
   }
+}
+
+async function startStore(env: Env, version: Version, staged: string): Promise<void> {
   env.fs.syncDirectory(staged)
   const { flushedPosition } = version
   const storeId = Buffer.alloc(STORE_ID_BYTES)
@@ -116,7 +138,7 @@ async function stage(env: Env, from: string | undefined, version: Version, stage
   await versions.close()
 }
 
-async function replay(env: Env, staged: string, plan: RestorePlan, base: Position): Promise<Position> {
+async function replay(env: Env, staged: string, plan: AssemblyPlan, base: Position): Promise<Position> {
   const store = await Store.open(
     staged,
     resolveOptions({ env, durability: 'os', createIfMissing: false, checkEncodings: false }),
@@ -127,7 +149,7 @@ async function replay(env: Env, staged: string, plan: RestorePlan, base: Positio
       await appendLog(env, store, plan)
     }
     await store.flush()
-    await verifyStore(store, undefined)
+    await verifyStore(store, () => plan.onProgress?.(store.position))
   } catch (error) {
     await store.close().catch(() => {})
     throw error
@@ -136,7 +158,7 @@ async function replay(env: Env, staged: string, plan: RestorePlan, base: Positio
   return store.position
 }
 
-async function appendLog(env: Env, store: Store, { log, to, onProgress }: RestorePlan): Promise<void> {
+async function appendLog(env: Env, store: Store, { log, to, onProgress }: AssemblyPlan): Promise<void> {
   const base = store.position
   const tail = new LogTail(env, log, base)
   try {
@@ -154,7 +176,7 @@ async function appendLog(env: Env, store: Store, { log, to, onProgress }: Restor
       await store.fairTurn.due()
       onProgress?.(store.position)
     }
-    tail.checkEnd()
+    if (to === undefined || tail.position < to) tail.checkEnd()
     if (to !== undefined && store.position < to)
       throw invalid(`the log ends at position ${store.position}, before ${to}`)
   } finally {

@@ -54,6 +54,12 @@ export class ByteReader {
     return cloneBytes(this.#bytes, at, at + length)
   }
 
+  /** So many bytes, without a length before them. */
+  raw(length: number): Buffer {
+    const at = this.#take(length)
+    return cloneBytes(this.#bytes, at, at + length)
+  }
+
   text(): string {
     return this.bytes(65_536).toString()
   }
