@@ -8,14 +8,19 @@
 import { BackupDirectory } from './backup/backup-directory.js'
 import { backupName } from './backup/backup-format.js'
 import { Chains, findNumber, readRecords, versionOf } from './backup/backup-records.js'
-import type {
-  BackupAccess,
-  BackupInfo,
-  BackupOptions,
-  BackupPace,
-  PurgeOptions,
-  PurgeReport,
-  RestoreBackupOptions,
+import {
+  BACKUP_NAMES,
+  type BackupAccess,
+  type BackupInfo,
+  type BackupOptions,
+  type BackupPace,
+  LIST_NAMES,
+  PURGE_NAMES,
+  type PurgeOptions,
+  type PurgeReport,
+  RESTORE_NAMES,
+  type RestoreBackupOptions,
+  VERIFY_NAMES,
 } from './backup/contract.js'
 import { checkBackedUp, checksumsOf } from './backup/copy-file.js'
 import { Pace } from './backup/pace.js'
@@ -28,6 +33,7 @@ import { VarveError } from './errors.js'
 import type { Position } from './key/position.js'
 import { POSITION_MAX } from './key/position.js'
 import type { TypedStore } from './store/typed-store.js'
+import { checkOptionNames } from './util/option-names.js'
 
 export type {
   BackupAccess,
@@ -57,13 +63,14 @@ export async function backup<K, V>(
   directory: string,
   options: BackupOptions = {},
 ): Promise<BackupInfo> {
+  checkOptionNames('backup', options, BACKUP_NAMES)
   if (source instanceof Database) {
     const { env } = Database.typedStoreOf(source).store
     return backupOpen(source, openDirectory(directory, { ...options, env }), options)
   }
   const target = openDirectory(directory, options)
   const { env } = target
-  const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+  const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer', checkEncodings: false } as const
   const db = await open<Buffer, Buffer>(source, { ...encodings, env, createIfMissing: false, log: KEEP_LOG })
   try {
     return await backupOpen(db, target, options)
@@ -78,6 +85,7 @@ export async function backup<K, V>(
  * naming the backup that is damaged: the others can still be restored by name.
  */
 export async function listBackups(directory: string, options: BackupAccess = {}): Promise<BackupInfo[]> {
+  checkOptionNames('listBackups', options, LIST_NAMES)
   const backups: BackupInfo[] = []
   const chains = new Chains()
   for await (const record of readRecords(openDirectory(directory, options)))
@@ -94,6 +102,7 @@ export async function verifyBackup(
   name?: string,
   options: BackupAccess & BackupPace = {},
 ): Promise<{ name: string; position: Position; files: number; bytes: number }> {
+  checkOptionNames('verifyBackup', options, VERIFY_NAMES)
   const from = openDirectory(directory, options)
   const { env } = from
   const pace = new Pace(env.clock, options)
@@ -124,6 +133,7 @@ export async function restoreBackup(
   path: string,
   options: RestoreBackupOptions = {},
 ): Promise<{ position: Position }> {
+  checkOptionNames('restoreBackup', options, RESTORE_NAMES)
   const from = openDirectory(directory, options)
   const { at } = options
   const isPlace =
@@ -146,6 +156,7 @@ export async function restoreBackup(
  * known: nothing is removed), `VARVE_IO`.
  */
 export async function purgeBackups(directory: string, options: PurgeOptions): Promise<PurgeReport> {
+  checkOptionNames('purgeBackups', options, PURGE_NAMES)
   const { keep } = options
   if (!(Number.isSafeInteger(keep) && keep >= 1)) throw invalid('keep is a whole number from 1 on')
   const from = openDirectory(directory, options)
@@ -179,14 +190,24 @@ async function backupOpen<K, V>(
   // Before anything is copied: whether the store takes it at all.
   if (name !== undefined) await (await db.consumer(name)).close()
   return writeBackup(store, directory, pace, async (position) => {
-    if (name === undefined) return
-    const consumer = await db.consumer(name)
-    try {
-      await consumer.seek(position)
-    } finally {
-      await consumer.close()
-    }
+    if (name !== undefined) await keepLog(db, name, position)
   })
+}
+
+/**
+ * The log from `position` on stays. Of `position` itself too: what comes next may be nothing but the consumer's own
+ * note of its place, which alone would not be kept, and a log with a hole goes on from nothing.
+ */
+async function keepLog<K, V>(db: Database<K, V>, name: string, position: Position): Promise<void> {
+  const consumer = await db.consumer(name)
+  try {
+    await consumer.seek(Math.max(0, position - 1)).catch((error: unknown) => {
+      if ((error as VarveError).code !== 'VARVE_POSITION_LOST') throw error
+      return consumer.seek(position)
+    })
+  } finally {
+    await consumer.close()
+  }
 }
 
 function openDirectory(

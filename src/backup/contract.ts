@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import type { Position } from '../key/position.js'
+import type { OptionNames } from '../util/option-names.js'
 
 /** What every function on a directory of backups takes. */
 export interface BackupAccess {
@@ -77,3 +78,12 @@ export interface PurgeReport {
   /** Of files that no backup needs any more. */
   readonly freedBytes: number
 }
+
+const ACCESS_NAMES: OptionNames<BackupAccess> = { key: true, env: true }
+const PACE_NAMES: OptionNames<BackupPace> = { maxBytesPerSecond: true, onProgress: true, signal: true }
+/** What each function takes. */
+export const LIST_NAMES = ACCESS_NAMES
+export const VERIFY_NAMES: OptionNames<BackupAccess & BackupPace> = { ...ACCESS_NAMES, ...PACE_NAMES }
+export const BACKUP_NAMES: OptionNames<BackupOptions> = { ...VERIFY_NAMES, consumer: true }
+export const RESTORE_NAMES: OptionNames<RestoreBackupOptions> = { ...VERIFY_NAMES, backup: true, at: true }
+export const PURGE_NAMES: OptionNames<PurgeOptions> = { ...ACCESS_NAMES, keep: true }

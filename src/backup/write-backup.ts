@@ -12,7 +12,7 @@ import { ByteReader } from '../util/byte-reader.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { decodeEdit, encodeEdit } from '../version/edit-format.js'
-import type { Version, VersionEdit } from '../version/version.js'
+import { type Version, wholeEdit } from '../version/version.js'
 import type { BackupDirectory } from './backup-directory.js'
 import { nameOf } from './backup-directory.js'
 import type { BackupFile, BackupRecord } from './backup-format.js'
@@ -48,8 +48,10 @@ export async function writeBackup(
   try {
     const earlier = await survey(directory, store.storeId)
     const { last } = earlier
-    // Before anything is flushed: what is flushed may be trimmed.
-    const pin = store.archive.pin(Math.min(last?.position ?? store.position, store.position))
+    // Before anything is flushed: what is flushed may be trimmed. With the last backup's last batch, to compare it,
+    // if the log has it still: a pin before its start holds nothing.
+    const from = Math.min(last?.position ?? store.position, store.position)
+    const pin = store.archive.pin(Math.max(from - 1, Math.min(from, store.oldestPosition - 1)))
     try {
       await store.flush()
       const view = store.tree.view.acquire()
@@ -122,7 +124,7 @@ class BackupWriter {
       position,
       createdMs,
       copiedBytes: this.#copiedBytes,
-      edit: asBuffer(encodeEdit(wholeEdit(version, this.#store))),
+      edit: asBuffer(encodeEdit({ ...wholeEdit(version), lineage: this.#store.lineage })),
       files,
     }
     const needed = new Set(this.#earlier.needed)
@@ -273,26 +275,6 @@ class BackupWriter {
     } catch (error) {
       throw ioError(error, 'syncing', folder)
     }
-  }
-}
-
-/** What a checkpoint keeps of a version: the store made of it takes its own writes. */
-function wholeEdit(version: Version, store: Store): VersionEdit {
-  const { flushedPosition, flushedBytes, compactedBytes, tombstoneHorizon, cursors } = version
-  const { flushedChecksum, fencedEpoch, nextFileNumber } = version
-  return {
-    added: version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta }))),
-    ...{
-      flushedPosition,
-      flushedBytes,
-      compactedBytes,
-      tombstoneHorizon,
-      cursors,
-      fencedEpoch,
-      nextFileNumber,
-    },
-    lineage: store.lineage,
-    ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
   }
 }
 

@@ -93,9 +93,32 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
     group: UPKEEP,
     examples: [['A backup of a store that no process has open', 'checkpoint ./data ./backup-monday']],
   },
+  backup: {
+    group: UPKEEP,
+    examples: [
+      ['A store that no process has open; copies only what is new', 'backup ./data /mnt/backups'],
+      [
+        'So that every position between two backups can be restored',
+        'backup ./data /mnt/backups --consumer nightly',
+      ],
+      [
+        'Signed, at most 50 MB a second, a week of them',
+        'backup ./data /mnt/backups --key-file key --max-rate 50000000 --keep 7',
+      ],
+    ],
+  },
+  backups: {
+    group: UPKEEP,
+    examples: [
+      ['What there is', 'backups /mnt/backups'],
+      ['Whether every byte is what was written', 'backups /mnt/backups --verify'],
+    ],
+  },
   restore: {
     group: UPKEEP,
     examples: [
+      ['The newest backup', 'restore /mnt/backups ./restored'],
+      ['As it was at a time', 'restore /mnt/backups ./restored --to 2026-01-31T18:30:00Z'],
       ['A checkpoint and what came after it', 'restore ./backup-monday ./restored --log ./data'],
       ['As it was just before position 4711', 'restore ./backup-monday ./restored --log ./data --to 4710'],
     ],

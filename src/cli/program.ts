@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addBackupCommands } from './backup.js'
 import { addCompletionCommand } from './completion.js'
 import { addConsumerCommands } from './consumers.js'
 import { addDemoCommands } from './demo-commands.js'
@@ -28,6 +29,7 @@ export function buildProgram(): Command {
     .exitOverride()
   addReadCommands(program)
   addTailCommand(program)
+  addBackupCommands(program)
   addRestoreCommand(program)
   addWriteCommands(program)
   addLoadCommand(program)

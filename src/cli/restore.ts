@@ -2,43 +2,59 @@ import { closeSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { parseFileName } from '../env/file-names.js'
+import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
+import { holdsBackups, type KeyOption, parsePlace, restoreFromBackups, withKeyFile } from './backup.js'
 import { UsageError } from './failure.js'
 import { printJson, printLine } from './output.js'
 import { startProgress } from './progress.js'
-import { parseCount, requireDirectory, withJson } from './store.js'
+import { requireDirectory, withJson } from './store.js'
 
-interface RestoreOptions {
+interface RestoreOptions extends KeyOption {
   readonly log?: string
-  readonly to?: number
+  readonly to?: Position | Date
+  readonly backup?: string
   readonly json?: boolean
 }
 
 export function addRestoreCommand(program: Command): void {
   const command = program
-    .command('restore <checkpoint> <target>')
-    .description('makes a store of a checkpoint and the log after it, up to a position, and verifies it')
-    .option('--log <dir>', 'the directory with the log files, of the store itself or a copy')
-    .option('--to <position>', 'where to end; left out: as far as the log goes', parseCount)
-  withJson(command).action(runRestore)
+    .command('restore <from> <target>')
+    .description(
+      'makes a store of a directory of backups, or of a checkpoint and the log after it, and verifies it',
+    )
+    .option(
+      '--log <dir>',
+      'with a checkpoint: the directory with the log files, of the store itself or a copy',
+    )
+    .option('--to <place>', 'a position, or of backups a time; left out: as far as it goes', parsePlace)
+    .option('--backup <name>', 'of backups: the one to end with; left out: the newest')
+  withJson(withKeyFile(command)).action(runRestore)
 }
 
-async function runRestore(checkpoint: string, target: string, options: RestoreOptions): Promise<void> {
-  requireDirectory(checkpoint)
-  const { log, to } = options
-  if (log === undefined) throw new UsageError('restore needs --log')
+async function runRestore(from: string, target: string, options: RestoreOptions): Promise<void> {
+  requireDirectory(from)
+  const position =
+    options.log === undefined && holdsBackups(from)
+      ? await restoreFromBackups(from, target, options)
+      : await restoreFromCheckpoint(from, target, options)
+  if (options.json) printJson({ position })
+  else printLine(`restored and verified: ${target} is at position ${position}`)
+}
+
+async function restoreFromCheckpoint(
+  checkpoint: string,
+  target: string,
+  { log, to }: RestoreOptions,
+): Promise<Position> {
+  if (log === undefined) throw new UsageError('restore needs --log, or a directory of backups')
+  if (to instanceof Date) throw new UsageError('--to is a position here: times are for backups')
   requireDirectory(log)
   const { restore } = await import('../store/restore.js')
   const progress = startProgress('restore', 'positions', to ?? knownEnd(log))
   try {
-    const { position } = await restore(target, {
-      checkpoint,
-      log,
-      to,
-      onProgress: (done) => progress.update(done),
-    })
-    if (options.json) printJson({ position })
-    else printLine(`restored and verified: ${target} is at position ${position}`)
+    const onProgress = (done: Position) => progress.update(done)
+    return (await restore(target, { checkpoint, log, to, onProgress })).position
   } finally {
     progress.stop()
   }

@@ -22,7 +22,7 @@ import {
   manifestSeed,
   records,
 } from './manifest-format.js'
-import { findOverlap, Version, type VersionEdit } from './version.js'
+import { findOverlap, Version, type VersionEdit, wholeEdit } from './version.js'
 
 /** A manifest is rewritten when its edits outgrow this. */
 const MANIFEST_BYTES_MAX = 2 * 2 ** 20
@@ -138,7 +138,11 @@ export class VersionSet {
     const path = joinPath(this.#directory, manifestFileName(number))
     const header = encodeManifestHeader(this.#storeId)
     const seed = manifestSeed(header)
-    const record = encodeRecord(encodeEdit(this.#wholeVersion()), 0, seed)
+    const record = encodeRecord(
+      encodeEdit({ ...wholeEdit(this.#version), nextFileNumber: this.#nextFileNumber }),
+      0,
+      seed,
+    )
     const file = this.#attempt('creating', path, () => this.#env.fs.open(path, 'create'))
     try {
       writeFully(file, Buffer.concat([header, record]), 0)
@@ -193,33 +197,6 @@ export class VersionSet {
     } catch (error) {
       this.#failure = ioError(error, 'writing the manifest in', this.#directory)
       throw this.#failure
-    }
-  }
-
-  #wholeVersion(): VersionEdit {
-    const { flushedPosition, logNumber, durablePosition, flushedBytes, compactedBytes } = this.#version
-    const { tombstoneHorizon, cursors } = this.#version
-    const { flushedChecksum, lineage, leader, fencedEpoch, firstLogNumber } = this.#version
-    const { keyEncoding, valueEncoding } = this.#version
-    const added = this.#version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
-    const nextFileNumber = this.#nextFileNumber
-    return {
-      added,
-      flushedPosition,
-      logNumber,
-      nextFileNumber,
-      durablePosition,
-      flushedBytes,
-      compactedBytes,
-      tombstoneHorizon,
-      cursors,
-      ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
-      ...(lineage === undefined ? {} : { lineage }),
-      ...(leader === '' ? {} : { leader }),
-      ...(fencedEpoch === 0 ? {} : { fencedEpoch }),
-      ...(firstLogNumber === 0 ? {} : { firstLogNumber }),
-      ...(keyEncoding === '' ? {} : { keyEncoding }),
-      ...(valueEncoding === '' ? {} : { valueEncoding }),
     }
   }
 

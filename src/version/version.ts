@@ -165,6 +165,32 @@ export class Version {
   }
 }
 
+/** A version as one edit of the empty one. */
+export function wholeEdit(version: Version): VersionEdit {
+  const { flushedPosition, logNumber, nextFileNumber, durablePosition, flushedBytes, compactedBytes } =
+    version
+  const { tombstoneHorizon, cursors, flushedChecksum, lineage } = version
+  const { leader, fencedEpoch, firstLogNumber, keyEncoding, valueEncoding } = version
+  return {
+    added: version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta }))),
+    flushedPosition,
+    logNumber,
+    nextFileNumber,
+    durablePosition,
+    flushedBytes,
+    compactedBytes,
+    tombstoneHorizon,
+    cursors,
+    ...(flushedChecksum === undefined ? {} : { flushedChecksum }),
+    ...(lineage === undefined ? {} : { lineage }),
+    ...(leader === '' ? {} : { leader }),
+    ...(fencedEpoch === 0 ? {} : { fencedEpoch }),
+    ...(firstLogNumber === 0 ? {} : { firstLogNumber }),
+    ...(keyEncoding === '' ? {} : { keyEncoding }),
+    ...(valueEncoding === '' ? {} : { valueEncoding }),
+  }
+}
+
 export function mergeCursors(
   older: ReadonlyMap<string, Bytes>,
   newer: ReadonlyMap<string, Bytes>,
