@@ -17,6 +17,9 @@ const MENDS: Partial<Record<VarveErrorCode, string>> = {
   VARVE_FORMAT_VERSION: 'use the version of varve that wrote it',
 }
 
+/** A file of a directory of backups, which is no store to be repaired. */
+const OF_BACKUPS = /\/[0-9a-f]{32}\/\d+\.(?:seg|log)$|\.backup$/
+
 /** Says on stderr what went wrong, and returns the exit status for it. */
 export function exitStatusOf(error: unknown): number {
   // Commander has printed its message already; help and version end here too, with 0.
@@ -26,7 +29,8 @@ export function exitStatusOf(error: unknown): number {
     return EXIT_WRONG_USE
   }
   if (error instanceof VarveError) {
-    const mend = MENDS[error.code]
+    const isBackup = error.code === 'VARVE_CORRUPTION' && OF_BACKUPS.test(error.file ?? '')
+    const mend = isBackup ? 'varve restore --backup takes another backup' : MENDS[error.code]
     complain(`${error.code}: ${error.message}${mend === undefined ? '' : `; ${mend}`}`)
     const isWrongUse = error.code === 'VARVE_INVALID_ARGUMENT' || error.code === 'VARVE_LIMIT'
     return isWrongUse ? EXIT_WRONG_USE : EXIT_FINDING
