@@ -59,5 +59,7 @@ it('backup, backups and restore go together, on a real disk', async () => {
   writeFileSync(file, bytes)
   const damaged = run('backups', backups, '--verify')
   expect(damaged).toMatchObject({ status: 1, stdout: '' })
-  expect(damaged.stderr).toMatch(/^varve: VARVE_CORRUPTION: .*\.seg at byte 0: SHA-256 mismatch; varve restore --backup .*\n$/)
+  expect(damaged.stderr).toMatch(
+    /^varve: VARVE_CORRUPTION: .*\.seg at byte 0: SHA-256 mismatch; varve restore --backup .*\n$/,
+  )
 })
