@@ -48,54 +48,39 @@ export class VarveIterator<TDatabase> extends AbstractIterator<TDatabase, Format
   }
 }
 
-/** Keys alone: no value is copied. */
-export class VarveKeyIterator<TDatabase> extends AbstractKeyIterator<TDatabase, Format> {
-  readonly #cursor: LevelCursor<Format>
+/** An iterator over one half of the entries, as abstract-level makes it. */
+type HalfIterator = new (db: unknown, cursor: LevelCursor<Format>, options: CursorOptions) => object
 
-  constructor(db: TDatabase, store: Database<Format, Format>, range: Range<Format>, options: CursorOptions) {
-    super(db, options as never)
-    this.#cursor = new LevelCursor((bounds) => store.keys(bounds), range, options)
-  }
+/** Keys and values differ in what abstract-level decodes them with, and in nothing that is done here. */
+function overCursor(Base: new (db: never, options: never) => object): HalfIterator {
+  return class extends Base {
+    readonly #cursor: LevelCursor<Format>
 
-  _next(): Promise<Format | undefined> {
-    return this.#cursor.next()
-  }
+    constructor(db: unknown, cursor: LevelCursor<Format>, options: CursorOptions) {
+      super(db as never, options as never)
+      this.#cursor = cursor
+    }
 
-  _nextv(size: number): Promise<Format[]> {
-    return this.#cursor.nextv(size)
-  }
+    _next(): Promise<Format | undefined> {
+      return this.#cursor.next()
+    }
 
-  _seek(target: Format): void {
-    this.#cursor.seek(target)
-  }
+    _nextv(size: number): Promise<Format[]> {
+      return this.#cursor.nextv(size)
+    }
 
-  _close(): Promise<void> {
-    return this.#cursor.close()
+    _seek(target: Format): void {
+      this.#cursor.seek(target)
+    }
+
+    _close(): Promise<void> {
+      return this.#cursor.close()
+    }
   }
 }
+
+/** Keys alone: no value is copied. */
+export const VarveKeyIterator = overCursor(AbstractKeyIterator)
 
 /** Values alone. */
-export class VarveValueIterator<TDatabase> extends AbstractValueIterator<TDatabase, string, Format> {
-  readonly #cursor: LevelCursor<Format>
-
-  constructor(db: TDatabase, store: Database<Format, Format>, range: Range<Format>, options: CursorOptions) {
-    super(db, options as never)
-    this.#cursor = new LevelCursor((bounds) => store.values(bounds), range, options)
-  }
-
-  _next(): Promise<Format | undefined> {
-    return this.#cursor.next()
-  }
-
-  _nextv(size: number): Promise<Format[]> {
-    return this.#cursor.nextv(size)
-  }
-
-  _seek(target: Format): void {
-    this.#cursor.seek(target)
-  }
-
-  _close(): Promise<void> {
-    return this.#cursor.close()
-  }
-}
+export const VarveValueIterator = overCursor(AbstractValueIterator)

@@ -8,6 +8,7 @@ import { type Database, open } from '../../database.js'
 import { VarveError } from '../../errors.js'
 import type { BatchOp, Durability, OpenOptions, Range, Snapshot } from '../../store/contract.js'
 import { destroyStore } from '../../store/destroy.js'
+import { LevelCursor } from './level-cursor.js'
 import { openCause } from './level-errors.js'
 import { VarveIterator, VarveKeyIterator, VarveValueIterator } from './level-iterators.js'
 import { VarveSnapshot } from './level-snapshot.js'
@@ -214,11 +215,15 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
   }
 
   _keys(options: LevelRange & OperationOptions): never {
-    return new VarveKeyIterator(this, this.#storeFor(options), rangeOf(options), options) as never
+    const store = this.#storeFor(options)
+    const cursor = new LevelCursor((range) => store.keys(range), rangeOf(options), options)
+    return new VarveKeyIterator(this, cursor, options) as never
   }
 
   _values(options: LevelRange & OperationOptions): never {
-    return new VarveValueIterator(this, this.#storeFor(options), rangeOf(options), options) as never
+    const store = this.#storeFor(options)
+    const cursor = new LevelCursor((range) => store.values(range), rangeOf(options), options)
+    return new VarveValueIterator(this, cursor, options) as never
   }
 
   _snapshot(options: object): AbstractSnapshot {
