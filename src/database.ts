@@ -230,32 +230,39 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return this.#get(key, options, decode)
   }
 
+  /** Whether there is an entry; its value is not decoded. */
   async has(key: K, options?: ReadOptions): Promise<boolean> {
     checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
     return (await this.#get(key, options, () => true)) ?? false
   }
 
+  /** The entries of a range in order, as they are when this is called, in steps of any size. */
   entries(range: Range<K> = {}): RangeIterator<[K, V]> {
     return this.#typed.ranges.entries(range)
   }
 
+  /** As `entries`, the keys alone. */
   keys(range: Range<K> = {}): RangeIterator<K> {
     return this.#typed.ranges.keys(range)
   }
 
+  /** As `entries`, the values alone. */
   values(range: Range<K> = {}): RangeIterator<V> {
     return this.#typed.ranges.values(range)
   }
 
+  /** As `entries`, at once: reads from disk block the thread. */
   entriesSync(range: Range<K> = {}): IterableIterator<[K, V]> {
     return this.#typed.ranges.entriesSync(range)
   }
 
+  /** As `entriesSync`, the keys alone. */
   keysSync(range: Range<K> = {}): IterableIterator<K> {
     return this.#typed.ranges.keysSync(range)
   }
 
+  /** As `entriesSync`, the values alone. */
   valuesSync(range: Range<K> = {}): IterableIterator<V> {
     return this.#typed.ranges.valuesSync(range)
   }
@@ -382,6 +389,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return digestOnceReached(this.#typed, options)
   }
 
+  /** A picture of the store as it is now, out of memory. */
   stats(): Stats {
     this.#typed.store.throwIfClosed()
     const { store } = this.#typed

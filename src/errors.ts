@@ -46,11 +46,13 @@ export type VarveErrorCode =
 
 /** Evidence that an error carries where it applies. */
 export interface ErrorDetails {
+  /** What was thrown below. */
   readonly cause?: unknown
   /** The damaged or refused file. */
   readonly file?: string
   /** Bytes from the start of `file`. */
   readonly offset?: number
+  /** The position that the error is about. */
   readonly position?: number
   /** The process that holds the lock. */
   readonly pid?: number
@@ -60,11 +62,17 @@ export interface ErrorDetails {
 
 /** The one error class of Varve. Test `code`, not the message. */
 export class VarveError extends Error {
+  /** What to test for. */
   readonly code: VarveErrorCode
+  /** The damaged or refused file. */
   readonly file?: string
+  /** Bytes from the start of `file`. */
   readonly offset?: number
+  /** What the code says. */
   readonly position?: number
+  /** The process that holds the lock. */
   readonly pid?: number
+  /** The address of the store that takes the writes. */
   readonly leader?: string
 
   constructor(code: VarveErrorCode, message: string, details: ErrorDetails = {}) {

@@ -35,8 +35,11 @@ export type NamePolicy =
   | 'randomSubset'
   | 'all'
 
+/** What a power loss keeps of contents, and of names. */
 export interface CrashRule {
+  /** Of what was written and not synced. */
   readonly data: DataPolicy
+  /** Of what was created, renamed and removed and not synced. */
   readonly names: NamePolicy
   /** A sync of a file also makes the names durable that it had by then, as on ext4. Default: false. */
   readonly fileSyncPersistsName?: boolean
@@ -60,6 +63,7 @@ export type CrashPolicy =
   | 'names-subset'
   | 'journaled'
 
+/** What each named policy keeps. */
 export const CRASH_RULES: Readonly<Record<CrashPolicy, CrashRule>> = {
   strict: { data: 'strict', names: 'strict' },
   'names-kept-data-lost': { data: 'strict', names: 'all' },
@@ -83,6 +87,7 @@ export const CRASH_POLICIES: readonly CrashPolicy[] = [
   'garbage-tail',
 ]
 
+/** Every named policy. */
 export const ALL_CRASH_POLICIES: readonly CrashPolicy[] = [
   ...CRASH_POLICIES,
   'blocks',

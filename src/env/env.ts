@@ -5,8 +5,11 @@ import type { Job, JobResult } from './job.js'
  * so that tests can put a directory in memory, crash it at any step and choose the time.
  */
 export interface Env {
+  /** Files, directories and locks. */
   readonly fs: FileSystem
+  /** Time and timers. */
   readonly clock: Clock
+  /** Random bytes. */
   readonly random: Random
   /** Starts one background thread, or returns undefined where there are none; jobs then run in slices. */
   startWorker(handlers: WorkerHandlers): BackgroundWorker | undefined

@@ -1,6 +1,7 @@
 import type { SeededRandom } from './seeded-random.js'
 import { systemError } from './system-error.js'
 
+/** What can be made to fail. */
 export type MemoryOperation =
   | 'open'
   | 'create'
@@ -39,7 +40,9 @@ export type FaultEffect =
   /** The power goes: this operation does not happen, and it and every later one fail with `EIO`. */
   | { readonly cutsPower: true }
 
+/** Which operations fail, and how. */
 export interface FaultRule {
+  /** The operation that fails. */
   readonly op: Exclude<MemoryOperation, 'close'> | 'any'
   /** What the path, or the other path of a rename or link, must match. Default: every path. */
   readonly path?: RegExp
@@ -49,6 +52,7 @@ export interface FaultRule {
   readonly probability?: number
   /** Default: once. */
   readonly repeat?: 'once' | 'forever'
+  /** What happens instead. */
   readonly effect: FaultEffect
   /** `after`: the operation happened all the same, and only its answer is an error. Default: `before`. */
   readonly when?: 'before' | 'after'
@@ -56,6 +60,7 @@ export interface FaultRule {
 
 /** How often a rule has fired: a test that injects a fault checks that it did. */
 export interface FaultCounter {
+  /** How often the fault happened. */
   fired: number
 }
 

@@ -3,6 +3,7 @@ import { MemoryFileSystem } from './memory-file-system.js'
 import { SeededRandom } from './seeded-random.js'
 import { sleepFor, startTimer, startUnrefTimer } from './timers.js'
 
+/** How an environment in memory is made. */
 export interface MemoryEnvOptions {
   /** Decides the random numbers, and where crash states are cut. Default: 1. */
   readonly seed?: number
@@ -10,7 +11,9 @@ export interface MemoryEnvOptions {
   readonly fs?: MemoryFileSystem
 }
 
+/** An environment whose files are in memory. */
 export interface MemoryEnv extends Env {
+  /** Its disk. */
   readonly fs: MemoryFileSystem
 }
 

@@ -102,10 +102,12 @@ export class MemoryFileSystem implements FileSystem {
     return this.#disk.usedBytes
   }
 
+  /** Changes of the disk so far. */
   get stepCount(): number {
     return this.#stepCount
   }
 
+  /** As the system opens a file. */
   open(path: string, mode: OpenMode): File {
     return this.#perform(mode === 'create' ? 'create' : 'open', 'open', path, () => {
       if (mode === 'create') return new MemoryFile(path, this.#createFile(path), this.#disk, true)
@@ -151,6 +153,7 @@ export class MemoryFileSystem implements FileSystem {
     return topmost
   }
 
+  /** As the system renames: what had the new name is gone. */
   rename(from: string, to: string): void {
     this.#perform('rename', 'rename', from, () => this.#move(from, to), to)
   }
@@ -230,6 +233,7 @@ export class MemoryFileSystem implements FileSystem {
     return this.#faults.inject(rule)
   }
 
+  /** Ends every fault. */
   clearFaults(): void {
     this.#faults.clear()
   }
@@ -269,6 +273,7 @@ export class MemoryFileSystem implements FileSystem {
     return this.#locks.size > 0
   }
 
+  /** All bytes of a file. */
   readFile(path: string): Uint8Array {
     const node = this.#find(path, 'open')
     if (node.kind === 'directory') throw systemError('EISDIR', 'read', path)

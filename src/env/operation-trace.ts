@@ -4,9 +4,11 @@ import { errorCode } from './system-error.js'
 
 /** One operation that a memory file system was asked for. */
 export interface OperationRecord {
+  /** What was done. */
   readonly op: MemoryOperation
   /** As Node names it: tells a file that was created from a directory. */
   readonly syscall: string
+  /** To which file or directory. */
   readonly path: string
   /** The file that was opened, read, written, synced or closed: the same under all its names. */
   readonly file?: number
@@ -14,6 +16,7 @@ export interface OperationRecord {
   readonly to?: string
   /** Where a read or write began, and how many bytes were asked for. */
   readonly offset?: number
+  /** Bytes that it was to read or write. */
   readonly lengthBytes?: number
   /** What was written; only while operations are recorded for a replay. */
   readonly bytes?: Uint8Array

@@ -21,8 +21,11 @@ import { asBuffer, type Bytes, cloneBytes, compareBytes, prefixEnd as endOfPrefi
 
 /** Every key of a range removed at once. `start` and `end` are the range in bytes, whatever the encoding. */
 export interface ClearOp<K> {
+  /** Tells it from a put and a del. */
   readonly type: 'clear'
+  /** What was cleared, as a range of keys. */
   readonly range: Range<K>
+  /** The first encoded key that was cleared. */
   readonly start: Buffer
   /** The first key that stays; undefined: everything from `start` on goes. */
   readonly end: Buffer | undefined
@@ -30,9 +33,11 @@ export interface ClearOp<K> {
 
 /** One committed batch, whole, as the log holds it. */
 export interface Change<K, V> {
+  /** Where the batch stands in the log. */
   readonly position: Position
   /** When it was committed, in milliseconds since the epoch. For people: order is by position. */
   readonly timestamp: number
+  /** What the batch did, in its order. */
   readonly ops: readonly (BatchOp<K, V> | ClearOp<K>)[]
 }
 

@@ -76,6 +76,7 @@ export class Consumer<K, V> implements AsyncDisposable {
     this.#wanted = cursor.position
   }
 
+  /** By which the store knows it. */
   get name(): string {
     return this.#cursor.name
   }

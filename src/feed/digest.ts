@@ -22,13 +22,17 @@ const HASH_BYTES = 256 * 1024
 
 /** Positions above `after`, up to `upTo`. */
 export interface PositionRange {
+  /** Excluded. */
   readonly after: Position
+  /** Included. */
   readonly upTo: Position
 }
 
 /** What is in one range: how many, and 128 bits of hash in hexadecimal. */
 export interface RangeDigest extends PositionRange {
+  /** How many entries or batches. */
   readonly count: number
+  /** Hexadecimal. */
   readonly hash: string
 }
 
@@ -37,7 +41,9 @@ export interface RangeDigest extends PositionRange {
  * the same, but for one chance in 2^128; nothing is promised where somebody wants them to be equal.
  */
 export interface Digest {
+  /** Of this format. */
   readonly version: number
+  /** What it was made at. */
   readonly position: Position
   /** For each range the live entries that were written in it: the sum of their hashes, whatever their order. */
   readonly state: readonly RangeDigest[]

@@ -12,6 +12,7 @@ const BACK_OFF_MIN_MS = 1
 const BACK_OFF_MAX_MS = 100
 const NEVER_ABORTED = new AbortController().signal
 
+/** How `transaction` goes about it. */
 export interface TransactionOptions {
   /** How often it begins again after a conflict before `VARVE_CONFLICT` is thrown; default 100. */
   readonly retries?: number

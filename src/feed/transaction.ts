@@ -23,13 +23,19 @@ import { WriteBuffer } from './write-buffer.js'
 export interface Transaction<K, V> {
   /** Aborted when nobody waits for the transaction any more; it has no effect then. */
   readonly signal: AbortSignal
+  /** The value as of the beginning, or as written here. */
   get(key: K): Promise<V | undefined>
+  /** As `get`, at once: reads from disk block the thread. */
   getSync(key: K): V | undefined
+  /** As `get`, of many keys. */
   getMany(keys: readonly K[]): Promise<(V | undefined)[]>
+  /** As `get`, whether there is an entry. */
   has(key: K): Promise<boolean>
   /** What is in the range now, own writes included; what is written while it is walked may not be seen. */
   entries(range?: Range<K>): AsyncIterableIterator<[K, V]>
+  /** Sets a key when it commits. */
   put(key: K, value: V): void
+  /** Removes a key when it commits. */
   del(key: K): void
   /** Removes every key in the range, own writes included. */
   clear(range?: Range<K>): void

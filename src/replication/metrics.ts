@@ -5,7 +5,9 @@ import { bytesAfter, timeAfter } from './log-facts.js'
 
 /** What a leader knows of one follower. */
 export interface FollowerInfo {
+  /** The id of its store. */
   readonly id: string
+  /** Whether it is connected now. */
   readonly connected: boolean
   /** It has everything up to here, as durable as it makes it. */
   readonly position: number
@@ -13,6 +15,7 @@ export interface FollowerInfo {
   readonly lag: number
   /** About how many bytes of log behind. */
   readonly lagBytes: number
+  /** Bytes of log that it was sent since it connected. */
   readonly sentBytes: number
 }
 

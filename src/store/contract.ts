@@ -22,29 +22,37 @@ export interface WriteOptions {
 
 /** What an update wrote, and where. */
 export interface Updated<V> {
+  /** Of the write. */
   readonly position: Position
+  /** What the key holds now. */
   readonly value: V
 }
 
 /** A condition on one key, evaluated in commit order, before the batch. */
 export interface Check<K> {
+  /** Whose entry is looked at. */
   readonly key: K
+  /** What must have written it; `null`: nothing has. */
   readonly position: Position | null
 }
 
+/** One operation of a batch. */
 export type BatchOp<K, V> =
   | { readonly type: 'put'; readonly key: K; readonly value: V }
   | { readonly type: 'del'; readonly key: K }
 
 /** A pinned position: reads that name it see the store as it was. Hold it briefly: it keeps old data on disk. */
 export interface Snapshot {
+  /** What it shows the store at. */
   readonly position: Position
+  /** Lets go of what it pins. Idempotent. */
   close(): void
   [Symbol.dispose](): void
 }
 
 /** What one read is to see. */
 export interface ReadOptions {
+  /** See the store as it was then. */
   readonly snapshot?: Snapshot | undefined
   /**
    * Wait until the store has reached this position, such as the one that a write elsewhere resolved to. A position is
@@ -57,14 +65,21 @@ export interface ReadOptions {
 
 /** Bounds compare as unsigned bytes of the encoded key. `prefix` is a prefix of the encoded key. */
 export interface Range<K> {
+  /** Above this key. */
   readonly gt?: K | undefined
+  /** From this key on. */
   readonly gte?: K | undefined
+  /** Below this key. */
   readonly lt?: K | undefined
+  /** Up to this key. */
   readonly lte?: K | undefined
+  /** Keys that start with this one; of tuples, those whose first parts are its parts. */
   readonly prefix?: K | undefined
+  /** Last one first; default false. */
   readonly reverse?: boolean | undefined
   /** At most this many entries; -1 or Infinity: all. */
   readonly limit?: number | undefined
+  /** See the store as it was then. */
   readonly snapshot?: Snapshot | undefined
 }
 
@@ -76,6 +91,7 @@ export interface RangeIterator<T> extends AsyncIterableIterator<T> {
   all(): Promise<T[]>
   /** Goes to `key`, or to the next one in the direction of travel; stays within the range. */
   seek(key: unknown): void
+  /** Lets go of what it pins. Idempotent; the end of the range does it too. */
   close(): Promise<void>
 }
 
@@ -168,29 +184,41 @@ export interface BootstrapOptions {
 
 /** What `verify` has read and found sound. */
 export interface VerifyReport {
+  /** Segments of the tree. */
   readonly segments: number
+  /** Blocks of segments. */
   readonly blocks: number
+  /** Entries, older versions and tombstones included. */
   readonly entries: number
+  /** Bytes of segments. */
   readonly bytes: number
+  /** Files of the log. */
   readonly logFiles: number
 }
 
 /** One level of the tree: 0 holds flushed segments that overlap, deeper ones do not. */
 export interface LevelStats {
+  /** From 0 on, the newest first. */
   readonly level: number
+  /** How many segments it has. */
   readonly segments: number
+  /** Bytes of its segments. */
   readonly bytes: number
+  /** Entries, older versions and tombstones included. */
   readonly entries: number
 }
 
 /** One consumer that the store knows. */
 export interface ConsumerStats {
+  /** By which it is opened. */
   readonly name: string
   /** The last change that it has dealt with. */
   readonly position: Position
   /** How many positions it is behind, how many bytes of log, and how old the first change it has not dealt with is. */
   readonly lag: number
+  /** Bytes of log that it has not dealt with, about. */
   readonly lagBytes: number
+  /** How old the first change is that it has not dealt with. */
   readonly lagMs: number
   /** Whether this process has it open. */
   readonly isOpen: boolean
@@ -200,14 +228,21 @@ export interface ConsumerStats {
 
 /** A picture of the store, as `stats` gives it. Sizes in bytes, times in milliseconds. */
 export interface Stats {
+  /** The last committed position. */
   readonly position: Position
+  /** Every write up to here is on disk. */
   readonly durablePosition: Position
+  /** Every write up to here is in segments. */
   readonly flushedPosition: Position
+  /** The oldest change that the log still holds. */
   readonly oldestPosition: Position
+  /** Every level, also those that are empty. */
   readonly levels: readonly LevelStats[]
   /** Bytes of all segments and log files. */
   readonly diskBytes: number
+  /** Bytes of all segments. */
   readonly segmentBytes: number
+  /** Bytes of log files, those that are kept for readers included. */
   readonly logBytes: number
   /** Entries in segments and memtables, older versions and tombstones included. */
   readonly entries: number
@@ -215,6 +250,7 @@ export interface Stats {
   readonly writeAmplification: number
   /** Bytes of all levels over bytes of the deepest one; 0 when empty. */
   readonly spaceAmplification: number
+  /** Against `memory`: what is used, and of that memtables, the block cache, and indexes and filters. */
   readonly memory: {
     readonly budgetBytes: number
     readonly usedBytes: number
@@ -224,10 +260,13 @@ export interface Stats {
   }
   /** Blocks in the cache, and how often a block was there or not. */
   readonly cache: { readonly hits: number; readonly misses: number; readonly entries: number }
+  /** How often, and how long in all, writers were slowed for background work, and whether they are now. */
   readonly stall: { readonly count: number; readonly totalMs: number; readonly active: boolean }
+  /** Open snapshots and iterators; the oldest one keeps old versions on disk. */
   readonly snapshots: { readonly count: number; readonly oldestPosition: Position | undefined }
   /** Every consumer, open or not, by name. */
   readonly consumers: readonly ConsumerStats[]
+  /** Background work since the store was opened; a move rewrites nothing. */
   readonly jobs: { readonly flushes: number; readonly compactions: number; readonly moves: number }
   /** The first failure that stopped writes, if any. */
   readonly health: Error | undefined

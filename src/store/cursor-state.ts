@@ -27,6 +27,7 @@ export interface CursorPlace {
 
 /** A change that a consumer put aside because its handler failed on it. */
 export interface ParkedChange {
+  /** Of the change that was put aside. */
   readonly position: Position
   /** When the change was committed, in milliseconds since the epoch. */
   readonly timestamp: number

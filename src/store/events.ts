@@ -48,7 +48,9 @@ export type StoreEvent =
   | { readonly type: 'follower.promoted'; readonly epoch: number; readonly position: number }
   | { readonly type: 'store.closed' }
 
+/** What `Database.on` can be asked for. */
 export type EventName = StoreEvent['type']
+/** The event of one name. */
 export type EventOf<E extends EventName> = Extract<StoreEvent, { type: E }>
 
 /** Hands events to listeners. A listener that throws is dropped from nothing and stops nobody. */

@@ -19,6 +19,7 @@ export interface CrashLeft {
   readonly facts: readonly unknown[]
   /** False: only the process died, and what it had handed to the system is there. */
   readonly isPowerLoss: boolean
+  /** What a power loss kept; `'killed'`: the process died and the system went on. */
   readonly policy: CrashPolicy | 'killed'
   /** Readable: `before step 12, write /db/000003.log; names-subset`. */
   readonly when: string
@@ -46,7 +47,9 @@ export interface CrashReport {
 
 /** A state that `check` did not accept: `cause` says why. */
 export class CrashPointError extends Error {
+  /** As `CrashLeft.when`. */
   readonly when: string
+  /** What `note` was told before the crash. */
   readonly facts: readonly unknown[]
   /** The operations before the crash, oldest first, one a line. */
   readonly operations: readonly string[]

@@ -5,9 +5,11 @@ import type { OperationRecord } from '../env/operation-trace.js'
 
 /** An environment whose disk fails and crashes on demand. Pass it to `open(path, { env })`; no threads, real time. */
 export interface FaultEnv extends MemoryEnv {
+  /** What it was made with. */
   readonly seed: number
   /** Makes an operation fail, or misbehave. The counter tells how often it did: check it. */
   inject(rule: FaultRule): FaultCounter
+  /** Ends every fault. */
   clearFaults(): void
   /** The size of the disk in bytes; what is there already counts. A write that does not fit is cut short first. */
   setCapacity(bytes: number): void
@@ -24,7 +26,10 @@ export interface FaultEnv extends MemoryEnv {
   openHandles(): string[]
 }
 
-/** @param seed decides random numbers, faults with a probability, and where crashes cut. */
+/**
+ * Makes an environment whose disk fails and crashes on demand.
+ * @param seed decides random numbers, faults with a probability, and where crashes cut.
+ */
 export function faultEnv(seed = 1): FaultEnv {
   return wrap(memoryEnv({ seed }), seed)
 }

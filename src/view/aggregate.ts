@@ -41,8 +41,11 @@ export interface AggregateOptions<K, V, G extends IndexKey = IndexKey> {
   value?(entryKey: K, value: V): number | undefined
   /** What is kept of each group. `'min'` and `'max'` cost an entry more for each entry. */
   readonly kinds: readonly AggregateKind[]
+  /** As in `ViewDefinition`. */
   readonly from?: 'start' | 'snapshot' | undefined
+  /** As in `ViewDefinition`. */
   readonly memory?: number | undefined
+  /** As in `ViewDefinition`. */
   readonly keepPrevious?: boolean | undefined
 }
 
@@ -58,10 +61,15 @@ const OPTION_NAMES: OptionNames<AggregateOptions<unknown, unknown>> = {
 
 /** What was asked for of one group. The sum is the nearest number to the exact one, whatever came and went. */
 export interface Totals {
+  /** Entries of the group. */
   readonly count: number
+  /** Of the values. */
   readonly sum?: number
+  /** The smallest value. */
   readonly min?: number
+  /** The largest value. */
   readonly max?: number
+  /** The sum over the count. */
   readonly avg?: number
 }
 

@@ -12,18 +12,23 @@ export type ViewValueEncoding<V> = 'utf8' | 'buffer' | 'json' | Encoding<V>
  * it, and only until it returned or its promise settled.
  */
 export interface ViewState<K = string, V = string, MK = unknown> {
+  /** The value, or undefined. */
   get(key: K): Promise<V | undefined>
   /** At once; blocks the thread where the block is on a slow disk. */
   getSync(key: K): V | undefined
   /** At once where nothing has to be waited for, else a promise: the quickest way through much data. */
   read(key: K): V | undefined | Promise<V | undefined>
+  /** Whether there is an entry. */
   has(key: K): Promise<boolean>
+  /** Sets a key of the view. */
   put(key: K, value: V): void
+  /** Removes a key of the view. */
   del(key: K): void
   /** One range tombstone: the cost does not depend on how much it hides. */
   clear(range?: Range<K>): void
   /** As it is at the first step: writes after that are not seen. */
   entries(range?: Range<K>): AsyncIterableIterator<[K, V]>
+  /** As `entries`, the keys alone. */
   keys(range?: Range<K>): AsyncIterableIterator<K>
   /** Blocks the thread where blocks are on a slow disk. */
   entriesSync(range?: Range<K>): IterableIterator<[K, V]>
@@ -99,6 +104,7 @@ export interface ViewMemory {
   del(key: Buffer): void
 }
 
+/** How far a view is. */
 export type ViewStatus = 'building' | 'live' | 'failed'
 
 /** Keys and values of a view's state, and what its helper adds to the view. */
@@ -114,6 +120,7 @@ export type View<S = ViewState> = ViewReads<KeyOf<S>, ValueOf<S>> & ReadsOf<S>
 
 /** What every view has, whatever its helper adds. */
 export interface ViewReads<K, V> extends AsyncDisposable {
+  /** By which the store knows it. */
   readonly name: string
   /** The version that answers; before the first build is done, the one that is built. */
   readonly version: string
@@ -127,14 +134,19 @@ export interface ViewReads<K, V> extends AsyncDisposable {
   readonly error: VarveError | undefined
   /** Resolves once the version asked for answers; rejects when the view fails or is closed before. */
   readonly ready: Promise<void>
+  /** The value, or undefined. */
   get(key: K, options?: ViewReadOptions): Promise<V | undefined>
   /** At once. What is not there yet is `VARVE_TIMEOUT`. */
   getSync(key: K, options?: ViewReadOptions): V | undefined
   /** The values of many keys as they are at one position. */
   getMany(keys: readonly K[], options?: ViewReadOptions): Promise<(V | undefined)[]>
+  /** Whether there is an entry. */
   has(key: K, options?: ViewReadOptions): Promise<boolean>
+  /** As `Database.entries`, of the view. */
   entries(range?: ViewRange<K>): RangeIterator<[K, V]>
+  /** As `entries`, the keys alone. */
   keys(range?: ViewRange<K>): RangeIterator<K>
+  /** As `entries`, the values alone. */
   values(range?: ViewRange<K>): RangeIterator<V>
   /** Waits until the view reflects `position`, by default everything committed so far. */
   reach(position?: Position, options?: { readonly timeoutMs?: number }): Promise<void>

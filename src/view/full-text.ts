@@ -25,14 +25,19 @@ export interface FullTextOptions<K, V> {
   document?(entryKey: K, value: V): TextDocument | undefined
   /** How terms are made and weighed: MiniSearch's own options, but for the fields above and the ids. */
   readonly search?: Readonly<Record<string, unknown>> | undefined
+  /** As in `ViewDefinition`. */
   readonly from?: 'start' | 'snapshot' | undefined
+  /** As in `ViewDefinition`. */
   readonly memory?: number | undefined
+  /** As in `ViewDefinition`. */
   readonly keepPrevious?: boolean | undefined
 }
 
 /** One entry that matches. */
 export interface TextHit<K> {
+  /** Of the entry. */
   readonly key: K
+  /** How well it matches: higher is better. */
   readonly score: number
   /** The words of the document that matched. */
   readonly terms: readonly string[]

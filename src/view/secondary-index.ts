@@ -34,8 +34,11 @@ export interface SecondaryIndexOptions<K, V, I extends IndexKey = IndexKey> {
    * A key that is made of parts stands in a list: `[[country, city]]`. Must depend on nothing but its arguments.
    */
   key(entryKey: K, value: V): I | readonly I[] | undefined
+  /** As in `ViewDefinition`. */
   readonly from?: 'start' | 'snapshot' | undefined
+  /** As in `ViewDefinition`. */
   readonly memory?: number | undefined
+  /** As in `ViewDefinition`. */
   readonly keepPrevious?: boolean | undefined
 }
 
@@ -55,10 +58,15 @@ export interface FindOptions extends ViewReadOptions {
 
 /** A range of index keys; of keys made of parts too. */
 export interface IndexRange<I> extends FindOptions {
+  /** Above this index key. */
   readonly gt?: I | undefined
+  /** From this index key on. */
   readonly gte?: I | undefined
+  /** Below this index key. */
   readonly lt?: I | undefined
+  /** Up to this index key. */
   readonly lte?: I | undefined
+  /** Last one first; default false. */
   readonly reverse?: boolean | undefined
 }
 
