@@ -33,7 +33,7 @@ function undocumented(): string[] {
         ts.getJSDocTags(node).some((tag) => tag.tagName.text === 'internal') ||
         (ts.canHaveModifiers(node) &&
           (ts.getModifiers(node) ?? []).some((modifier) => modifier.kind === ts.SyntaxKind.PrivateKeyword)) ||
-        (ts.isNamedDeclaration(node) && node.name !== undefined && ts.isPrivateIdentifier(node.name)),
+        ts.getNameOfDeclaration(node)?.kind === ts.SyntaxKind.PrivateIdentifier,
     )
   const missing = new Set<string>()
   for (const entry of entryPoints()) {

@@ -32,7 +32,8 @@ describe('the package', () => {
     })
     const [{ files }] = JSON.parse(output) as [{ files: { path: string }[] }]
     const strays = files.filter(
-      ({ path }) => !/^(dist\/|README\.md|LICENSE|CHANGELOG\.md|package\.json)/.test(path),
+      ({ path }) =>
+        !/^(dist\/|src\/([\w/]+\/)?README\.md|README\.md|LICENSE|CHANGELOG\.md|package\.json)/.test(path),
     )
     expect(strays).toEqual([])
     expect(Object.keys(manifest.scripts).filter((name) => /install|prepare/.test(name))).toEqual([])

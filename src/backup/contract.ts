@@ -48,7 +48,9 @@ export interface BackupInfo {
   readonly sizeBytes: number
   /** Of the files that it copied because no backup before it had them. */
   readonly copiedBytes: number
+  /** Segments that it names, shared ones included. */
   readonly segments: number
+  /** Log files that it names: from the backup before to its position. */
   readonly logFiles: number
   /** Whether it was made with a key. */
   readonly isAuthenticated: boolean

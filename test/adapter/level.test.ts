@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { EntryStream } from 'level-read-stream'
 import { ManyLevelGuest, ManyLevelHost } from 'many-level'
+import { SearchIndex } from 'search-index'
 import { afterEach, describe, expect, it } from 'vitest'
 import { VarveLevel } from '../../src/adapter/level/varve-level.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
@@ -155,9 +156,31 @@ describe('what others build on abstract-level', () => {
     ])
   })
 
+  it('search-index keeps and searches its documents in a store', async () => {
+    class KeptLevel extends VarveLevel {
+      constructor(...args: ConstructorParameters<typeof VarveLevel>) {
+        super(...args)
+        opened.push(this)
+      }
+    }
+    const index = new SearchIndex({ name: temporaryDirectory(), Level: KeptLevel })
+    await new Promise<void>((resolve) => index.EVENTS.on('ready', resolve))
+    await index.PUT([
+      { _id: 1, body: 'the log is the truth', city: 'Oslo' },
+      { _id: 2, body: 'a tree is derived from the log', city: 'Bergen' },
+      { _id: 3, body: 'nothing of the kind', city: 'Oslo' },
+    ])
+    const found = async (query: readonly string[]) => (await index.SEARCH(query)).RESULT.map(({ _id }) => _id)
+    expect(await found(['log'])).toEqual([2, 1])
+    expect(await found(['log', 'city:oslo'])).toEqual([1])
+    await index.DELETE(2)
+    expect(await found(['log'])).toEqual([1])
+    expect(await index.DOCUMENT_COUNT()).toBe(2)
+  })
+
   it('many-level shares a store over a socket', async () => {
     const db = await openLevel()
-    // many-level 2 calls its host as abstract-level 1 was called.
+    // many-level 2, its last release, calls its host as abstract-level 1 was called: so it hangs over classic-level 3 too.
     const host = new ManyLevelHost(withCallbacks(db) as never)
     const server = createServer((socket) => {
       void pipeline(socket, host.createRpcStream(), socket).catch(() => {})
