@@ -78,6 +78,7 @@ export class CommitPipeline {
   #failure: VarveError | undefined
   #promisedAtFailure: Position = 0
   #refusal: (() => VarveError) | undefined
+  #isClosing = false
   #isClosed = false
 
   constructor(env: Env, log: LogWriter, hooks: PipelineHooks, durability: Durability, position: Position) {
@@ -126,6 +127,7 @@ export class CommitPipeline {
    */
   begin(sizeMax: number): number {
     this.#throwIfStopped()
+    this.#throwIfClosing()
     if (this.#refusal) throw this.#refusal()
     if (this.#position + this.#group.length >= POSITION_MAX) {
       throw new VarveError('VARVE_POSITION_EXHAUSTED', 'no positions are left')
@@ -167,6 +169,7 @@ export class CommitPipeline {
    */
   appendFrames(frames: readonly ForeignFrame[]): Promise<Position> {
     this.commitNow()
+    this.#throwIfClosing()
     throwIfNotNext(frames, this.#position)
     const position = this.#position + 1
     for (let done = 0; done < frames.length; ) done = this.#appendSome(frames, done)
@@ -252,8 +255,10 @@ export class CommitPipeline {
     }
   }
 
-  /** Commits and syncs what is left. No write is taken afterwards. Never rejects: see `failure`. */
+  /** Commits and syncs what is left. No write is taken from now on. Never rejects: see `failure`. */
   async close(): Promise<void> {
+    // What came between the last sync and the end frame would be written over by it.
+    this.#isClosing = true
     try {
       if (!this.#failure) await this.sync()
     } catch (error) {
@@ -430,6 +435,10 @@ export class CommitPipeline {
     this.#cancelInterval = undefined
     this.#cancelWait?.()
     this.#cancelWait = undefined
+  }
+
+  #throwIfClosing(): void {
+    if (this.#isClosing) throw new VarveError('VARVE_CLOSED', 'the store is closed')
   }
 
   #throwIfStopped(): void {
