@@ -11,6 +11,7 @@ export type { Digest, DigestOptions, PositionRange, RangeDigest } from './feed/d
 export type { ErrorPolicy, RetryOptions } from './feed/error-policy.js'
 export type { TransactionOptions } from './feed/transact.js'
 export type { OpenTransaction, Transaction } from './feed/transaction.js'
+export { type IngestOptions, type IngestProgress, type IngestReport, ingest } from './ingest.js'
 export type { Encoding } from './key/encoding.js'
 export type { Position } from './key/position.js'
 export type {

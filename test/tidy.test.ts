@@ -29,6 +29,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   'backup.ts': 13,
   'replication.ts': 13,
   'compare.ts': 13,
+  'ingest.ts': 13,
   cli: 14,
   'index.ts': 15,
 }
@@ -173,6 +174,7 @@ describe('house rules', () => {
             'backup.ts',
             'backup/contract.ts',
             'compare.ts',
+            'ingest.ts',
             'replication.ts',
             'errors.ts',
             'store/contract.ts',

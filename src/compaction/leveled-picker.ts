@@ -6,6 +6,8 @@ import type { CompactionInput, CompactionTask, PickerOptions } from './compactio
 const DEEPEST = LEVEL_COUNT - 1
 /** A segment of which so large a share deletes is merged down before its level is full. */
 const TOMBSTONE_SHARE = 0.3
+/** Of a memtable's bytes: smaller segments are merged, so that a level does not become a heap of small files. */
+const MOVED_SHARE = 1 / 8
 /** A range tombstone may hide any number of entries: it counts as many. */
 const RANGE_TOMBSTONE_WEIGHT = 1000
 
@@ -27,7 +29,7 @@ export function pickLeveled(
   scores.sort((a, b) => b.score - a.score)
   for (const { level, score } of scores) {
     if (score < 1) break
-    const task = level === 0 ? pickL0(version, busy) : pickFromLevel(version, level, busy)
+    const task = level === 0 ? pickL0(version, options, busy) : pickFromLevel(version, level, busy)
     if (task) return task
   }
   return pickTombstones(version, options, busy)
@@ -38,10 +40,30 @@ export function target(level: number, options: PickerOptions): number {
   return options.levelBaseBytes * options.levelRatio ** (level - 1)
 }
 
-function pickL0(version: Version, busy: ReadonlySet<number>): CompactionTask | undefined {
+function pickL0(
+  version: Version,
+  options: PickerOptions,
+  busy: ReadonlySet<number>,
+): CompactionTask | undefined {
   const segments = version.levels[0]!
   if (segments.some((meta) => busy.has(meta.number))) return undefined
+  const alone = findAlone(version, options)
+  if (alone) return { kind: 'move', segment: alone, fromLevel: 0, outputLevel: 1 }
   return mergeInto(version, [{ level: 0, segments }], 1, busy)
+}
+
+/** The oldest segment of level 0 that overlaps none, there or below: what was written in order of keys needs no merge. */
+function findAlone(
+  version: Version,
+  { levelBaseBytes, l0SegmentsMax }: PickerOptions,
+): SegmentMeta | undefined {
+  const bytesMin = (levelBaseBytes / l0SegmentsMax) * MOVED_SHARE
+  return version.levels[0]!.findLast(
+    ({ range, sizeBytes }) =>
+      sizeBytes >= bytesMin &&
+      version.overlapping(0, range).length === 1 &&
+      version.overlapping(1, range).length === 0,
+  )
 }
 
 /** The segment that drags along the least of the next level. */
