@@ -14,7 +14,9 @@ import type {
   BootstrapOptions,
   ChangesOptions,
   Check,
+  Entry,
   OpenOptions,
+  PutOptions,
   Range,
   RangeIterator,
   ReadOptions,
@@ -35,6 +37,7 @@ import { TypedStore } from './store/typed-store.js'
 import type { Lookup } from './tree/tree-view.js'
 import { checkOptionNames } from './util/option-names.js'
 import type { View, ViewDefinition, ViewState } from './view/contract.js'
+import { endSweep, sweepExpired } from './view/expiry-sweep.js'
 import { closeViews, openView, removeDroppedViews } from './view/views.js'
 
 /**
@@ -96,6 +99,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     this.#options = options
     this.#typed = typed
     this.#family = family
+    sweepExpired(typed.store)
     for (const member of family) if (!member.deref()) family.delete(member)
     family.add(new WeakRef(this as Database<unknown, unknown>))
   }
@@ -116,11 +120,11 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   /**
-   * Sets one key. Resolves to the write's position once the durability holds and reads see it.
+   * Sets one key, for good or with `ttlMs` or `expiresAt` for some time (see `Expiry`). Resolves to the write's position once the durability holds and reads see it.
    * @throws VarveError `VARVE_CONFLICT` (`ifPosition` not met), `VARVE_LIMIT`, `VARVE_INVALID_ARGUMENT`,
    * `VARVE_READ_ONLY`, `VARVE_NO_SPACE`, `VARVE_IO`, `VARVE_POISONED`, `VARVE_CLOSED`.
    */
-  put(key: K, value: V, options?: WriteOptions): Promise<Position> {
+  put(key: K, value: V, options?: PutOptions): Promise<Position> {
     try {
       return this.#typed.writer.put(key, value, options)
     } catch (error) {
@@ -153,26 +157,23 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   /**
-   * Reads one key, lets `change` say what it becomes (undefined: deleted) and writes that, as one step: un-awaited
-   * updates of a key lose nothing. `change` is called at once, after every earlier write, and must be synchronous
-   * and write nothing; what it throws rejects the update. The log holds the outcome, not the function: feeds and
-   * followers see a put. Where the value is not in memory it is read from disk at once. Errors as `put`.
+   * Reads one key, lets `change` say what it becomes (undefined: deleted) and writes that, as one step. `change` runs
+   * at once, after every earlier write, is synchronous and writes nothing; what it throws rejects the update. The log
+   * holds the outcome, not the function. A value that is not in memory is read from disk at once. Errors as `put`.
    */
   async update(
     key: K,
     change: (value: V | undefined) => V | undefined,
-    options?: WriteOptions,
+    options?: PutOptions,
   ): Promise<Updated<V | undefined>> {
     return this.#typed.writer.update(key, change, options)
   }
 
   /**
-   * Adds to a number, 0 where there is none, as `update` does. In the value encodings `'utf8'` and `'buffer'` it is
-   * kept as decimal text, else as a number.
-   * @throws VarveError `VARVE_INVALID_ARGUMENT` where the value is no number, `VARVE_LIMIT` for a whole number that
-   * would leave what doubles hold exactly; else as `put`.
+   * Adds to a number, 0 where there is none, as `update` does: decimal text under `'utf8'` and `'buffer'`, else a number.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT` where the value is none, `VARVE_LIMIT` beyond 2^53; else as `put`.
    */
-  async increment(key: K, by = 1, options?: WriteOptions): Promise<Updated<number>> {
+  async increment(key: K, by = 1, options?: PutOptions): Promise<Updated<number>> {
     return this.#typed.writer.increment(key, by, options)
   }
 
@@ -219,15 +220,11 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return this.#typed.reader.getMany(keys, options?.snapshot)
   }
 
-  /** The value with the position that wrote it: what `ifPosition` and `check` compare. */
-  async getEntry(key: K, options?: ReadOptions): Promise<{ value: V; position: Position } | undefined> {
+  /** The value with the position that wrote it, and when it expires. */
+  async getEntry(key: K, options?: ReadOptions): Promise<Entry<V> | undefined> {
     checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
-    const decode = (lookup: Lookup) => ({
-      value: this.#typed.reader.decodeValue(lookup),
-      position: lookup.position,
-    })
-    return this.#get(key, options, decode)
+    return this.#get(key, options, this.#typed.reader.decodeEntry)
   }
 
   /** Whether there is an entry; its value is not decoded. */
@@ -438,7 +435,9 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** Closes consumers and views, waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
     const { store } = this.#typed
-    const closing = [closeConsumers(store), closeViews(store)].filter((part) => part !== undefined)
+    const closing = [endSweep(store), closeConsumers(store), closeViews(store)].filter(
+      (part) => part !== undefined,
+    )
     return closing.length === 0 ? store.close() : Promise.all(closing).then(() => store.close())
   }
 
@@ -472,7 +471,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   async #reopen(between: () => Promise<void>, createIfMissing: boolean): Promise<void> {
     const { store: previous } = this.#typed
     // Its failure, if any, is known and the reason to be here.
-    await closeViews(previous)
+    await Promise.all([endSweep(previous), closeViews(previous)])
     await previous.close().catch(() => {})
     let failure: unknown
     await between().catch((error: unknown) => {
@@ -481,6 +480,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     const store = await Store.open(this.#path, { ...this.#options, createIfMissing, errorIfExists: false })
     store.events.adopt(previous.events)
     this.opened(store)
+    sweepExpired(store)
     for (const member of this.#members())
       member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
     if (failure !== undefined) throw failure

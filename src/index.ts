@@ -1,7 +1,7 @@
 export { compare } from './compare.js'
 export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
-export type { BootstrapEvent } from './feed/bootstrap.js'
+export type { BootstrapEntry, BootstrapEvent } from './feed/bootstrap.js'
 export type { Change, ClearOp } from './feed/change.js'
 export type { CompareOptions, Divergence } from './feed/compare.js'
 export type { Consumer, ReadingOptions, RunOptions } from './feed/consumer.js'
@@ -21,9 +21,12 @@ export type {
   Check,
   ConsumerStats,
   Durability,
+  Entry,
+  Expiry,
   LevelStats,
   LogRetentionOptions,
   OpenOptions,
+  PutOptions,
   Range,
   RangeIterator,
   ReadOptions,

@@ -47,7 +47,7 @@ export function parseDumpLine(line: Buffer): LoadOp | string | undefined {
   const key = fromBase64(fields.key)
   if (key === undefined) return '"key" is not base64'
   const value = fromBase64(fields.value)
-  return value === undefined ? '"value" is not base64' : { type: 'put', key, value }
+  return value === undefined ? '"value" is not base64' : putOf(key, value, fields)
 }
 
 /** What `scan --json` prints, and what other programs write: text; `keyBase64` and `valueBase64` for other bytes. */
@@ -61,9 +61,16 @@ export function parseNdjsonLine(line: Buffer): LoadOp | string | undefined {
   const { value } = fields
   if (value === undefined) {
     const bytes = fromBase64(fields.valueBase64)
-    return bytes === undefined ? '"valueBase64" is not base64' : { type: 'put', key, value: bytes }
+    return bytes === undefined ? '"valueBase64" is not base64' : putOf(key, bytes, fields)
   }
-  return { type: 'put', key, value: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)) }
+  return putOf(key, Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)), fields)
+}
+
+function putOf(key: Buffer, value: Buffer, { expiresAt }: Record<string, unknown>): LoadOp | string {
+  if (expiresAt === undefined) return { type: 'put', key, value }
+  const isTime = Number.isSafeInteger(expiresAt) && (expiresAt as number) > 0
+  if (!isTime) return '"expiresAt" is no number of milliseconds since the epoch'
+  return { type: 'put', key, value, expiresAt: expiresAt as number }
 }
 
 export function parseTsvLine(line: Buffer): LoadOp | string {

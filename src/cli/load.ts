@@ -60,7 +60,7 @@ export function addLoadCommand(program: Command): void {
     'after',
     `
 Formats:
-  dump     lines {"key":base64,"value":base64}, as dump prints them
+  dump     lines {"key":base64,"value":base64}, as dump prints them, and "expiresAt" of what expires
   ndjson   lines {"key":text,"value":text or any JSON}, as scan --json prints them; keyBase64, valueBase64 for bytes
   csv      rows, quoted as in RFC 4180, the first with names; more than two columns: the value is JSON of the others
   tsv      lines of key, tab, value, as scan prints them; nothing is escaped

@@ -56,6 +56,7 @@ async function runGet(directory: string, keyText: string, options: GetOptions): 
       ...toField('key', key, isHex),
       ...toField('value', entry.value, isHex),
       position: entry.position,
+      expiresAt: entry.expiresAt,
     })
     return
   }

@@ -63,6 +63,15 @@ export function parseCount(text: string): number {
   return count
 }
 
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Milliseconds of `500ms`, `10s`, `5m`, `2h`, `7d`. */
+export function parseDuration(text: string): number {
+  const [, count, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
+  if (count !== undefined && unit !== undefined) return Number(count) * UNIT_MS[unit]!
+  throw new InvalidArgumentError('It must be a time such as 500ms, 10s, 5m, 2h or 7d.')
+}
+
 function parseDurability(text: string): Durability {
   if (text === 'memory' || text === 'os' || text === 'disk') return text
   if (/^\d+$/.test(text)) return { intervalMs: parseCount(text) }

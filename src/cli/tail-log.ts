@@ -74,7 +74,9 @@ function opToJson(op: AnyOp): Record<string, unknown> {
   if (type === 'clear') {
     return { type, ...jsonField('start', op.start), ...(op.end && jsonField('end', op.end)) }
   }
-  return { type, ...jsonField('key', op.key), ...(type === 'put' && jsonField('value', op.value)) }
+  if (type === 'del') return { type, ...jsonField('key', op.key) }
+  const { key, value, expiresAt } = op
+  return { type, ...jsonField('key', key), ...jsonField('value', value), expiresAt }
 }
 
 function describeOp(op: AnyOp): string {

@@ -2,18 +2,21 @@ import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { Durability, WriteOptions } from '../store/contract.js'
 import { printJson, printLine } from './output.js'
-import { parseKey, withDurability, withHexKey, withJson, withStore } from './store.js'
+import { parseDuration, parseKey, withDurability, withHexKey, withJson, withStore } from './store.js'
 
 interface WriteCommandOptions {
   readonly durability?: Durability
   readonly hexKey?: boolean
   readonly json?: boolean
+  /** Milliseconds. */
+  readonly ttl?: number
 }
 
 export function addWriteCommands(program: Command): void {
   const put = program
     .command('put <dir> <key> [value]')
     .description('writes a value, from stdin if none is given, and prints its position')
+  put.option('--ttl <time>', 'delete it after so long: 500ms, 10s, 5m, 2h, 7d', parseDuration)
   withJson(withHexKey(withDurability(put))).action(runPut)
 
   const del = program.command('del <dir> <key>').description('deletes a key and prints the position of that')
@@ -29,7 +32,7 @@ async function runPut(
   const key = parseKey(keyText, options.hexKey)
   const value = valueText === undefined ? await buffer(process.stdin) : Buffer.from(valueText, 'utf8')
   const position = await withStore(directory, 'create', (store) =>
-    store.put(key, value, toWriteOptions(options)),
+    store.put(key, value, { ...toWriteOptions(options), ttlMs: options.ttl }),
   )
   printPosition(position, options)
 }

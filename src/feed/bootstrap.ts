@@ -18,12 +18,15 @@ const EVENT_BYTES = 256 * 1024
 /** Events read from one view of the tree: a slow reader must not hold memtables and segments for long. */
 const EVENTS_PER_VIEW = 16
 
+/** Key, value, the position that wrote it, and when it expires if it does. */
+export type BootstrapEntry<K, V> = readonly [K, V, Position] | readonly [K, V, Position, number]
+
 /** A step of `bootstrap`. `resume` goes on after it, wherever it is passed to. */
 export type BootstrapEvent<K, V> =
   /** Entries in the order of their keys, each with the position that wrote it. */
   | {
       readonly type: 'snapshot'
-      readonly entries: readonly (readonly [K, V, Position])[]
+      readonly entries: readonly BootstrapEntry<K, V>[]
       readonly resume: string
     }
   /** What was given up to here, applied in order, is the store as it was at `position`. */
@@ -130,16 +133,18 @@ export class Bootstrap<K, V> implements AsyncIterableIterator<BootstrapEvent<K, 
   async *#chunks(
     range: KeyRange,
     position: Position,
-  ): AsyncGenerator<{ entries: (readonly [K, V, Position])[]; lastKey: Bytes }> {
+  ): AsyncGenerator<{ entries: BootstrapEntry<K, V>[]; lastKey: Bytes }> {
     const { store, keys, values } = this.#setup
     let { start } = range
     let lastKey: Bytes = EMPTY_BYTES
     let bytes = 0
-    const decode = (cursor: RangeCursor): readonly [K, V, Position] => {
+    const decode = (cursor: RangeCursor): BootstrapEntry<K, V> => {
       lastKey = cursor.bytes.subarray(cursor.keyStart, cursor.keyEnd)
       bytes += cursor.valueEnd - cursor.valueStart + lastKey.length
       const key = keys.decode(cursor.bytes as Buffer, cursor.keyStart, cursor.keyEnd)
-      return [key, values.decode(cursor.bytes as Buffer, cursor.valueStart, cursor.valueEnd), cursor.position]
+      const value = values.decode(cursor.bytes as Buffer, cursor.valueStart, cursor.valueEnd)
+      const { position, expiresAt } = cursor
+      return expiresAt === undefined ? [key, value, position] : [key, value, position, expiresAt]
     }
     for (;;) {
       const iterator = new StoreRangeIterator({
@@ -153,7 +158,7 @@ export class Bootstrap<K, V> implements AsyncIterableIterator<BootstrapEvent<K, 
       })
       try {
         for (let count = 0; count < EVENTS_PER_VIEW; count++) {
-          const entries: (readonly [K, V, Position])[] = []
+          const entries: BootstrapEntry<K, V>[] = []
           bytes = 0
           while (entries.length < EVENT_ENTRIES && bytes < EVENT_BYTES) {
             const { value, done } = await iterator.next()

@@ -3,14 +3,16 @@ import {
   BATCH_HEADER_BYTES,
   batchOpCount,
   batchSizeBytes,
+  expiryBetween,
   KIND_CLEAR,
   KIND_CLEAR_AFTER,
   KIND_CURSOR,
-  KIND_PUT,
+  KIND_DEL,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
   opValueLength,
+  opValueStart,
 } from '../key/batch-format.js'
 import { type KeyRange, rangeHolds, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
@@ -117,15 +119,21 @@ export class ChangeDecoder<K, V> {
       return clearOp(this.#isClipping ? intersection(range, this.#range!) : range, this.#keys)
     }
     const key = this.#keys.decode(bytes, keyStart, keyEnd)
-    if (kind !== KIND_PUT) return { type: 'del', key }
-    const value = this.#values.decode(bytes, keyEnd, keyEnd + opValueLength(bytes, at))
-    return { type: 'put', key, value }
+    if (kind === KIND_DEL) return { type: 'del', key }
+    const valueStart = opValueStart(bytes, at)
+    const value = this.#values.decode(bytes, valueStart, keyEnd + opValueLength(bytes, at))
+    return putOp(key, value, expiryBetween(bytes, keyEnd, valueStart))
   }
 
   /** What consumers write down of themselves is not data. */
   #isShown(bytes: Buffer, at: number): boolean {
     return bytes[at] !== KIND_CURSOR && (this.#range === undefined || touches(this.#range, bytes, at))
   }
+}
+
+/** A put as readers are shown it. */
+export function putOp<K, V>(key: K, value: V, expiresAt: number | undefined): BatchOp<K, V> {
+  return expiresAt === undefined ? { type: 'put', key, value } : { type: 'put', key, value, expiresAt }
 }
 
 function ownBatch(bytes: Buffer, batchOffset: number): Buffer {

@@ -1,4 +1,4 @@
-import { KIND_PUT } from '../key/batch-format.js'
+import { EXPIRY_BYTES, expiryBetween, KIND_DEL, KIND_PUT, KIND_PUT_UNTIL } from '../key/batch-format.js'
 import { ALL_KEYS, type KeyRange, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
@@ -9,7 +9,7 @@ import { NewestEntries } from '../store/newest-entries.js'
 import { Lookup, type TreeView } from '../tree/tree-view.js'
 import { asBuffer, cloneBytes, compareBytes } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
-import { type Change, type ClearOp, clearOp } from './change.js'
+import { type Change, type ClearOp, clearOp, putOp } from './change.js'
 import { ChangeFeed, type FeedSetup } from './change-feed.js'
 import { CommitWait } from './commit-wait.js'
 import { EntryWindow, type WindowEntry } from './entry-window.js'
@@ -121,8 +121,9 @@ export class CompactedFeed<K, V> implements AsyncIterableIterator<Change<K, V>> 
         this.#check()
         continue
       }
-      const { bytes, keyStart, keyEnd, kind, position, valueEnd } = scan.current
-      const isLeft = kind === KIND_PUT && valueEnd - keyEnd > VALUE_BYTES_KEPT
+      const { bytes, keyStart, keyEnd, position, valueStart, valueEnd } = scan.current
+      const kind = valueStart > keyEnd ? KIND_PUT_UNTIL : scan.current.kind
+      const isLeft = kind !== KIND_DEL && valueEnd - keyEnd > VALUE_BYTES_KEPT
       window.add(position, kind, bytes, keyStart, keyEnd, isLeft ? -1 : valueEnd)
       if (window.isFull) for (const _ of window.shrink()) await this.#turn()
       if (count % CHECK_EVERY === 0) await this.#turn()
@@ -168,8 +169,10 @@ export class CompactedFeed<K, V> implements AsyncIterableIterator<Change<K, V>> 
     const own = isView ? cloneBytes(bytes, keyStart, valueEnd) : asBuffer(bytes)
     const shift = isView ? keyStart : 0
     const key = keys.decode(own, keyStart - shift, keyEnd - shift)
-    if (kind !== KIND_PUT) return { type: 'del', key }
-    return { type: 'put', key, value: values.decode(own, keyEnd - shift, valueEnd - shift) }
+    if (kind === KIND_DEL) return { type: 'del', key }
+    const valueStart = kind === KIND_PUT ? keyEnd : keyEnd + EXPIRY_BYTES
+    const value = values.decode(own, valueStart - shift, valueEnd - shift)
+    return putOp(key, value, expiryBetween(bytes, keyEnd, valueStart))
   }
 
   /** The value was left where it is. */
@@ -184,7 +187,7 @@ export class CompactedFeed<K, V> implements AsyncIterableIterator<Change<K, V>> 
         if (!this.#view.find(key, 0, key.length, hash, position, context, lookup))
           throw new Error('an entry of the view is gone')
         const value = values.decode(asBuffer(lookup.bytes), lookup.valueStart, lookup.valueEnd)
-        return { type: 'put', key: keys.decode(key, 0, key.length), value }
+        return putOp(keys.decode(key, 0, key.length), value, lookup.expiresAt)
       } catch (error) {
         if (!(error instanceof BlockNeeded)) throw error
         await context.load(error)

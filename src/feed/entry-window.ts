@@ -16,6 +16,7 @@ const ENTRY_BYTES = HEADER_BYTES + 8 + 4
 /** One entry of a window; the bytes are borrowed until the window is cleared. */
 export interface WindowEntry {
   readonly position: Position
+  /** Also `KIND_PUT_UNTIL`: the value starts with when it expires. */
   readonly kind: number
   readonly bytes: Bytes
   readonly keyStart: number

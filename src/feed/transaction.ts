@@ -3,13 +3,16 @@ import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { type CursorState, checkKey, checkValue } from '../store/batch-encoder.js'
 import { type Prepared, toBytes } from '../store/codec.js'
-import type { Durability, Range } from '../store/contract.js'
+import type { Durability, Expiry, Range } from '../store/contract.js'
+import { expiryFrom } from '../store/expiry.js'
 import type { BatchVisitor } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
+import { EXPIRY_NAMES } from '../store/option-names.js'
 import { checkDurability } from '../store/options.js'
 import { StoreSnapshot } from '../store/snapshot.js'
 import type { TypedStore } from '../store/typed-store.js'
 import { type Bytes, cloneBytes, compareBytes, successor } from '../util/bytes.js'
+import { checkOptionNames } from '../util/option-names.js'
 import { LogCursor } from './log-cursor.js'
 import { type ReadRange, ReadSet } from './read-set.js'
 import { WriteBuffer } from './write-buffer.js'
@@ -33,8 +36,8 @@ export interface Transaction<K, V> {
   has(key: K): Promise<boolean>
   /** What is in the range now, own writes included; what is written while it is walked may not be seen. */
   entries(range?: Range<K>): AsyncIterableIterator<[K, V]>
-  /** Sets a key when it commits. */
-  put(key: K, value: V): void
+  /** Sets a key when it commits; one with `ttlMs`, counted from this call, or `expiresAt` goes by itself. */
+  put(key: K, value: V, options?: Expiry): void
   /** Removes a key when it commits. */
   del(key: K): void
   /** Removes every key in the range, own writes included. */
@@ -138,9 +141,11 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     return this.#walk(keyRange, range, own)
   }
 
-  put(key: K, value: V): void {
+  put(key: K, value: V, options?: Expiry): void {
     const prepared = this.#prepare(key)
-    this.#write().set(owned(prepared), owned(checkValue(this.#typed.values.prepare(value))))
+    checkOptionNames('a put of a transaction', options, EXPIRY_NAMES)
+    const expiresAt = options && expiryFrom(options, this.#typed.store)
+    this.#write().set(owned(prepared), owned(checkValue(this.#typed.values.prepare(value))), expiresAt)
   }
 
   del(key: K): void {

@@ -9,6 +9,7 @@ import { type Bytes, compareBytes } from '../util/bytes.js'
 export interface BufferedWrite {
   readonly key: Prepared
   readonly value: Prepared | undefined
+  readonly expiresAt?: number | undefined
 }
 
 /** The writes of a transaction before they commit: of each key the last one, and the ranges that were cleared. */
@@ -22,10 +23,10 @@ export class WriteBuffer {
   }
 
   /** Key and value are kept: they must not change. @throws VarveError `VARVE_LIMIT`. */
-  set(key: Prepared, value: Prepared | undefined): void {
+  set(key: Prepared, value: Prepared | undefined, expiresAt?: number): void {
     const id = idOf(key)
     this.#grow(OP_HEADER_BYTES + key.length + (value?.length ?? 0) - sizeOf(this.#writes.get(id)))
-    this.#writes.set(id, { key, value })
+    this.#writes.set(id, { key, value, expiresAt })
   }
 
   /** @throws VarveError `VARVE_LIMIT`. */
@@ -65,8 +66,8 @@ export class WriteBuffer {
   /** Clears first: in a batch they hide only what is older than all of it. */
   ops(): EncodedOp[] {
     const ops: EncodedOp[] = this.#clears.map((range) => ({ type: 'clear', range }))
-    for (const { key, value } of this.#writes.values()) {
-      ops.push(value === undefined ? { type: 'del', key } : { type: 'put', key, value })
+    for (const { key, value, expiresAt } of this.#writes.values()) {
+      ops.push(value === undefined ? { type: 'del', key } : { type: 'put', key, value, expiresAt })
     }
     return ops
   }

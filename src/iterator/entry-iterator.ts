@@ -18,6 +18,7 @@ export interface EntryIterator {
   /** `KIND_PUT` or `KIND_DEL`. */
   readonly kind: number
   readonly position: Position
+  /** Not `keyEnd` where the entry expires: when it does stands between them (`expiryBetween`). */
   readonly valueStart: number
   readonly valueEnd: number
   /** No entry of this source is newer. */

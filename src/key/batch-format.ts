@@ -1,11 +1,16 @@
 import type { Bytes } from '../util/bytes.js'
-import { copyBytes, readU16, readU32, writeU16, writeU32 } from '../util/bytes.js'
+import { copyBytes, readU16, readU32, readU48, writeU16, writeU32, writeU48 } from '../util/bytes.js'
 
 /**
  * The bytes of a batch: the same in the log, the memtable and every reader of the log.
  *
  *   batch := opCount:u32 | sizeBytes:u32 (of the ops) | op*
  *   op    := kind:u8 | keyLength:u16 | valueLength:u32 | key | value             (little-endian)
+ *
+ * A put that expires has when it does, in milliseconds since the epoch, before its value: u48, counted in
+ * `valueLength`. It stays with the entry in memtables and segments, so that it is there as long as the entry is, in
+ * checkpoints and copies too. Nothing goes by itself: the leader writes a del once the time has come. Rejected: an
+ * operation beside the put and an index apart from the tree, which every copy of a store would have to carry as well.
  *
  * For `clear` the key is the first key of the range and the value its end, exclusive; `clearAfter` has no end.
  */
@@ -21,6 +26,11 @@ export const KIND_CLEAR_AFTER = 4
  * with a zero byte are the engine's own.
  */
 export const KIND_CURSOR = 5
+export const KIND_PUT_UNTIL = 6
+
+/** When an entry expires stands between its key and its value. */
+export const EXPIRY_BYTES = 6
+export const EXPIRY_MAX = 2 ** 48 - 1
 
 export const KEY_BYTES_MAX = 65_535
 export const VALUE_BYTES_MAX = 256 * 2 ** 20
@@ -65,6 +75,21 @@ export function opSizeBytes(bytes: Bytes, at: number): number {
   return OP_HEADER_BYTES + opKeyLength(bytes, at) + opValueLength(bytes, at)
 }
 
+/** Where the value of a put starts. */
+export function opValueStart(bytes: Bytes, at: number): number {
+  const keyEnd = at + OP_HEADER_BYTES + opKeyLength(bytes, at)
+  return bytes[at] === KIND_PUT_UNTIL ? keyEnd + EXPIRY_BYTES : keyEnd
+}
+
+export function writeExpiry(into: Bytes, at: number, expiresAt: number): void {
+  writeU48(into, at, expiresAt)
+}
+
+/** When the entry whose key ends at `keyEnd` expires; undefined: it does not. */
+export function expiryBetween(bytes: Bytes, keyEnd: number, valueStart: number): number | undefined {
+  return valueStart === keyEnd ? undefined : readU48(bytes, keyEnd)
+}
+
 /** Writes the operation that clears [start, end); returns the offset after it. */
 export function writeClear(into: Bytes, at: number, start: Bytes, end: Bytes | undefined): number {
   writeOpHeader(into, at, end ? KIND_CLEAR : KIND_CLEAR_AFTER, start.length, end ? end.length : 0)
@@ -83,7 +108,8 @@ export function findBatchFault(bytes: Bytes, at: number, end: number): string | 
   for (let i = 0; i < opCount; i++) {
     if (op + OP_HEADER_BYTES > batchEnd) return 'an operation outside its batch'
     const kind = bytes[op]!
-    if (kind < KIND_PUT || kind > KIND_CURSOR) return `an operation of kind ${kind}`
+    if (kind < KIND_PUT || kind > KIND_PUT_UNTIL) return `an operation of kind ${kind}`
+    if (kind === KIND_PUT_UNTIL && opValueLength(bytes, op) < EXPIRY_BYTES) return 'a put without its expiry'
     op += opSizeBytes(bytes, op)
     if (op > batchEnd) return 'an operation longer than its batch'
   }

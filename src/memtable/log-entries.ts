@@ -3,6 +3,7 @@ import {
   batchOpCount,
   KIND_CLEAR,
   KIND_CURSOR,
+  KIND_PUT_UNTIL,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
@@ -36,7 +37,7 @@ export class LogEntries implements EntryTable {
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
       const kind = bytes[op]!
-      if (kind < KIND_CLEAR) this.#addEntry(op, position)
+      if (kind < KIND_CLEAR || kind === KIND_PUT_UNTIL) this.#addEntry(op, position)
       else if (kind !== KIND_CURSOR) this.tombstones.push(readTombstone(bytes, op, position))
       op += opSizeBytes(bytes, op)
     }

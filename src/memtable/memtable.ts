@@ -3,6 +3,7 @@ import {
   batchOpCount,
   KIND_CLEAR,
   KIND_CURSOR,
+  KIND_PUT_UNTIL,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
@@ -87,7 +88,7 @@ export class Memtable implements EntryTable {
     let op = batchOffset + BATCH_HEADER_BYTES
     for (let i = 0; i < opCount; i++) {
       const kind = bytes[op]!
-      if (kind < KIND_CLEAR) this.#insert(op, position)
+      if (kind < KIND_CLEAR || kind === KIND_PUT_UNTIL) this.#insert(op, position)
       else if (kind === KIND_CURSOR) readCursor(bytes, op, this.cursors)
       else this.tombstones.add(readTombstone(bytes, op, position))
       op += opSizeBytes(bytes, op)

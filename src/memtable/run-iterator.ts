@@ -1,5 +1,12 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
-import { OP_HEADER_BYTES, opKeyLength, opValueLength } from '../key/batch-format.js'
+import {
+  EXPIRY_BYTES,
+  KIND_PUT,
+  KIND_PUT_UNTIL,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opValueLength,
+} from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { Bytes } from '../util/bytes.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
@@ -61,9 +68,11 @@ export class RunIterator implements EntryIterator {
     const op = this.#table.offsetOf(entry)
     this.keyStart = op + OP_HEADER_BYTES
     this.keyEnd = this.keyStart + opKeyLength(bytes, op)
-    this.kind = bytes[op]!
+    const kind = bytes[op]!
+    const isUntil = kind === KIND_PUT_UNTIL
+    this.kind = isUntil ? KIND_PUT : kind
     this.position = this.#table.positionOf(entry)
-    this.valueStart = this.keyEnd
+    this.valueStart = isUntil ? this.keyEnd + EXPIRY_BYTES : this.keyEnd
     this.valueEnd = this.keyEnd + opValueLength(bytes, op)
   }
 }

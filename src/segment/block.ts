@@ -4,12 +4,14 @@
  *   block  := basePosition | count | keyLength{count} | (valueLength * 2 + isPut){count}
  *             | (position - basePosition){count} | (key | value){count}                    (numbers are varints)
  *
+ * A length that is not 0 without `isPut` is that of a put that expires: its value starts with a u48, when it does.
+ *
  * Columns, because lengths that repeat compress to nothing and numbers between keys and values would keep LZ4 from
  * seeing that these repeat: 5 % smaller files on 16 + 100 byte entries than with a header before each entry.
  * Where the entries stand is worked out, and every number checked, once when a block is loaded; a hash index over
  * its keys is built when the first point lookup comes. Both cost less than reading them from the file would.
  */
-import { KIND_DEL, KIND_PUT } from '../key/batch-format.js'
+import { EXPIRY_BYTES, KIND_DEL, KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, compareRanges, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
@@ -61,6 +63,7 @@ export class EntryFields {
   keyEnd = 0
   kind = 0
   position: Position = 0
+  valueStart = 0
   valueEnd = 0
 }
 
@@ -110,6 +113,7 @@ export class Block {
       entries[word] = at
       entries[word + 1] = keyEnd * 2 + (value & 1)
       at = keyEnd + (value >>> 1)
+      if (value > 0 && value < EXPIRY_BYTES * 2 && (value & 1) === 0) return undefined
       if (at > bytes.length) return undefined
     }
     entries[words] = at
@@ -129,9 +133,19 @@ export class Block {
     const keyEnd = entries[word + 1]!
     fields.keyStart = entries[word]!
     fields.keyEnd = keyEnd >>> 1
-    fields.kind = keyEnd & 1 ? KIND_PUT : KIND_DEL
     fields.position = this.#base + entries[word + 2]!
-    fields.valueEnd = entries[word + ENTRY_WORDS]!
+    const valueEnd = entries[word + ENTRY_WORDS]!
+    fields.valueEnd = valueEnd
+    if (keyEnd & 1) {
+      fields.kind = KIND_PUT
+      fields.valueStart = keyEnd >>> 1
+    } else if (valueEnd > keyEnd >>> 1) {
+      fields.kind = KIND_PUT
+      fields.valueStart = (keyEnd >>> 1) + EXPIRY_BYTES
+    } else {
+      fields.kind = KIND_DEL
+      fields.valueStart = valueEnd
+    }
   }
 
   // Hot: every seek (bench/scan.bench.js).

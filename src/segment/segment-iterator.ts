@@ -132,7 +132,7 @@ export class SegmentIterator implements EntryIterator {
     this.keyEnd = fields.keyEnd
     this.kind = fields.kind
     this.position = fields.position
-    this.valueStart = fields.keyEnd
+    this.valueStart = fields.valueStart
     this.valueEnd = fields.valueEnd
   }
 

@@ -3,14 +3,17 @@ import {
   BATCH_BYTES_MAX,
   BATCH_HEADER_BYTES,
   BATCH_OPS_MAX,
+  EXPIRY_BYTES,
   KEY_BYTES_MAX,
   KIND_CURSOR,
   KIND_DEL,
   KIND_PUT,
+  KIND_PUT_UNTIL,
   OP_HEADER_BYTES,
   VALUE_BYTES_MAX,
   writeBatchHeader,
   writeClear,
+  writeExpiry,
   writeOpHeader,
 } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
@@ -18,7 +21,7 @@ import type { Position } from '../key/position.js'
 import { type Bytes, copyBytes } from '../util/bytes.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
-import type { BatchOp, Durability } from './contract.js'
+import type { BatchOp, Durability, Expiry } from './contract.js'
 
 /** A key as it is checked before anything is written. Exact where it could be too long. */
 export function checkKey(key: Prepared): Prepared {
@@ -55,15 +58,19 @@ export function writeUpdate(
   pipeline: CommitPipeline,
   key: Prepared,
   value: Prepared | undefined,
+  expiresAt: number | undefined,
+  cursor: CursorState | undefined,
   durability: Durability | undefined,
 ): { readonly promise: Promise<Position>; readonly at: number } {
   checkKey(key)
-  const valueMax = value === undefined ? 0 : sizeMaxOf(checkValue(value))
-  const start = pipeline.begin(BATCH_HEADER_BYTES + OP_HEADER_BYTES + sizeMaxOf(key) + valueMax)
+  const valueMax = value === undefined ? 0 : EXPIRY_BYTES + sizeMaxOf(checkValue(value))
+  const cursorMax = cursor ? cursorSize(cursor) : 0
+  const start = pipeline.begin(BATCH_HEADER_BYTES + OP_HEADER_BYTES + sizeMaxOf(key) + valueMax + cursorMax)
   const at = start + BATCH_HEADER_BYTES
   const { memory } = pipeline
-  const end = value === undefined ? encodeDel(memory, at, key) : encodePut(memory, at, key, value)
-  writeBatchHeader(memory, start, 1, end - at)
+  let end = value === undefined ? encodeDel(memory, at, key) : encodePutOf(memory, at, key, value, expiresAt)
+  if (cursor) end = encodeCursor(memory, end, cursor)
+  writeBatchHeader(memory, start, cursor ? 2 : 1, end - at)
   return { promise: pipeline.append(start, end, durability), at }
 }
 
@@ -101,9 +108,21 @@ export class PreparedBatch<K, V> {
   /** Key and value of each operation, where preparing them again would be work. */
   readonly #prepared: (Prepared | undefined)[] | undefined
   readonly #sizeMax: number
+  /** When the put at that place expires; undefined: nothing does. */
+  #expiries: (number | undefined)[] | undefined
+  /** When the first of them expires. */
+  firstExpiry: number | undefined
 
-  /** @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_LIMIT`; nothing has been written then. */
-  constructor(ops: readonly BatchOp<K, V>[], keys: Codec<K>, values: Codec<V>) {
+  /**
+   * @param expiryOf when a put expires that says something about it.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_LIMIT`; nothing has been written then.
+   */
+  constructor(
+    ops: readonly BatchOp<K, V>[],
+    keys: Codec<K>,
+    values: Codec<V>,
+    expiryOf: (op: Expiry) => number | undefined,
+  ) {
     if (!Array.isArray(ops)) throw invalid('a batch is an array of operations')
     if (ops.length > BATCH_OPS_MAX) throw limit(`a batch has at most ${BATCH_OPS_MAX} operations`)
     this.#ops = ops
@@ -111,7 +130,8 @@ export class PreparedBatch<K, V> {
     this.#values = values
     this.#prepared = keys.isDirect && values.isDirect ? undefined : []
     let sizeMax = BATCH_HEADER_BYTES
-    for (const op of ops as readonly BatchOp<K, V>[]) {
+    for (let i = 0; i < ops.length; i++) {
+      const op = ops[i] as BatchOp<K, V>
       const type: unknown = (op as BatchOp<K, V> | null)?.type
       if (type !== 'put' && type !== 'del')
         throw invalid("an operation of a batch has the type 'put' or 'del'")
@@ -119,22 +139,35 @@ export class PreparedBatch<K, V> {
       const value = op.type === 'put' ? checkValue(values.prepare(op.value)) : undefined
       sizeMax += OP_HEADER_BYTES + sizeMaxOf(key) + (value === undefined ? 0 : sizeMaxOf(value))
       this.#prepared?.push(key, value)
+      if (op.type === 'put' && (op.ttlMs !== undefined || op.expiresAt !== undefined)) {
+        sizeMax += EXPIRY_BYTES
+        this.#noteExpiry(i, expiryOf(op)!)
+      }
     }
     if (sizeMax > BATCH_BYTES_MAX) throw limit(`a batch has at most ${BATCH_BYTES_MAX} bytes`)
     this.#sizeMax = sizeMax
   }
 
+  #noteExpiry(place: number, expiresAt: number): void {
+    this.#expiries ??= []
+    this.#expiries[place] = expiresAt
+    if (this.firstExpiry === undefined || expiresAt < this.firstExpiry) this.firstExpiry = expiresAt
+  }
+
   // Hot: every batch (bench/write.bench.js).
-  /** @param cursor the state of a consumer that is written with it. */
+  /** @param cursors states of consumers that are written with it. */
   write(
     pipeline: CommitPipeline,
     durability: Durability | undefined,
-    cursor?: CursorState,
+    cursors: readonly CursorState[] = NO_CURSORS,
   ): Promise<Position> {
-    const start = pipeline.begin(this.#sizeMax + (cursor ? cursorSize(cursor) : 0))
+    let sizeMax = this.#sizeMax
+    for (const cursor of cursors) sizeMax += cursorSize(cursor)
+    const start = pipeline.begin(sizeMax)
     const { memory } = pipeline
     const ops = this.#ops
     const prepared = this.#prepared
+    const expiries = this.#expiries
     let at = start + BATCH_HEADER_BYTES
     for (let i = 0; i < ops.length; i++) {
       const op = ops[i]!
@@ -143,18 +176,25 @@ export class PreparedBatch<K, V> {
         at = encodeDel(memory, at, key)
       } else {
         const value = prepared ? prepared[2 * i + 1]! : this.#values.prepare(op.value)
-        at = encodePut(memory, at, key, value)
+        at = expiries ? encodePutOf(memory, at, key, value, expiries[i]) : encodePut(memory, at, key, value)
       }
     }
-    if (cursor) at = encodeCursor(memory, at, cursor)
-    writeBatchHeader(memory, start, ops.length + (cursor ? 1 : 0), at - start - BATCH_HEADER_BYTES)
+    for (const cursor of cursors) at = encodeCursor(memory, at, cursor)
+    writeBatchHeader(memory, start, ops.length + cursors.length, at - start - BATCH_HEADER_BYTES)
     return pipeline.append(start, at, durability)
   }
 }
 
+const NO_CURSORS: readonly CursorState[] = []
+
 /** An operation whose key and value are encoded already. */
 export type EncodedOp =
-  | { readonly type: 'put'; readonly key: Prepared; readonly value: Prepared }
+  | {
+      readonly type: 'put'
+      readonly key: Prepared
+      readonly value: Prepared
+      readonly expiresAt?: number | undefined
+    }
   | { readonly type: 'del'; readonly key: Prepared }
   | { readonly type: 'clear'; readonly range: KeyRange }
 
@@ -177,7 +217,7 @@ export function writeEncoded(
   const { memory } = pipeline
   let at = start + BATCH_HEADER_BYTES
   for (const op of ops) {
-    if (op.type === 'put') at = encodePut(memory, at, op.key, op.value)
+    if (op.type === 'put') at = encodePutOf(memory, at, op.key, op.value, op.expiresAt)
     else if (op.type === 'del') at = encodeDel(memory, at, op.key)
     else at = writeClear(memory, at, op.range.start, op.range.end)
   }
@@ -188,7 +228,7 @@ export function writeEncoded(
 
 function encodedSizeMax(op: EncodedOp): number {
   if (op.type === 'clear') return OP_HEADER_BYTES + op.range.start.length + (op.range.end?.length ?? 0)
-  const valueSize = op.type === 'put' ? sizeMaxOf(checkValue(op.value)) : 0
+  const valueSize = op.type === 'put' ? EXPIRY_BYTES + sizeMaxOf(checkValue(op.value)) : 0
   return OP_HEADER_BYTES + sizeMaxOf(checkKey(op.key)) + valueSize
 }
 
@@ -215,6 +255,22 @@ function encodePut(memory: Buffer, at: number, key: Prepared, value: Prepared): 
   const keyEnd = writePrepared(key, memory, keyStart)
   const end = writePrepared(value, memory, keyEnd)
   writeOpHeader(memory, at, KIND_PUT, keyEnd - keyStart, end - keyEnd)
+  return end
+}
+
+function encodePutOf(
+  memory: Buffer,
+  at: number,
+  key: Prepared,
+  value: Prepared,
+  expiresAt: number | undefined,
+): number {
+  if (expiresAt === undefined) return encodePut(memory, at, key, value)
+  const keyStart = at + OP_HEADER_BYTES
+  const keyEnd = writePrepared(key, memory, keyStart)
+  writeExpiry(memory, keyEnd, expiresAt)
+  const end = writePrepared(value, memory, keyEnd + EXPIRY_BYTES)
+  writeOpHeader(memory, at, KIND_PUT_UNTIL, keyEnd - keyStart, end - keyEnd)
   return end
 }
 

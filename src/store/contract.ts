@@ -20,6 +20,31 @@ export interface WriteOptions {
   readonly ifPosition?: Position | null
 }
 
+/**
+ * When an entry is deleted by itself: it stays with the entry, and the leader writes a del, which followers, feeds and
+ * views see like every other, soon after: within about a second, or what the index of such entries is behind. Reads see
+ * the entry until then. Writing the key again without it means the entry stays. Goes by the leader's wall clock.
+ */
+export interface Expiry {
+  /** Milliseconds from now on. */
+  readonly ttlMs?: number | undefined
+  /** Milliseconds since the epoch. */
+  readonly expiresAt?: number | undefined
+}
+
+/** How one put is to be made. */
+export interface PutOptions extends WriteOptions, Expiry {}
+
+/** An entry with what the store knows of it. */
+export interface Entry<V> {
+  /** As the store's encoding decodes it. */
+  readonly value: V
+  /** Of the write that it is from: what `ifPosition` and `check` compare. */
+  readonly position: Position
+  /** Milliseconds since the epoch; left out where it does not expire. */
+  readonly expiresAt?: number
+}
+
 /** What an update wrote, and where. */
 export interface Updated<V> {
   /** Of the write. */
@@ -38,7 +63,7 @@ export interface Check<K> {
 
 /** One operation of a batch. */
 export type BatchOp<K, V> =
-  | { readonly type: 'put'; readonly key: K; readonly value: V }
+  | ({ readonly type: 'put'; readonly key: K; readonly value: V } & Expiry)
   | { readonly type: 'del'; readonly key: K }
 
 /** A pinned position: reads that name it see the store as it was. Hold it briefly: it keeps old data on disk. */

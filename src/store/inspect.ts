@@ -6,14 +6,17 @@ import { ioError, VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
   batchOpCount,
+  expiryBetween,
   KIND_CLEAR,
   KIND_CLEAR_AFTER,
   KIND_CURSOR,
+  KIND_DEL,
   KIND_PUT,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
   opValueLength,
+  opValueStart,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Block, EntryFields } from '../segment/block.js'
@@ -32,6 +35,8 @@ export interface LogOp {
   readonly type: 'put' | 'del' | 'clear' | 'cursor'
   readonly key?: Uint8Array
   readonly valueBytes?: number
+  /** Of a put that expires, in milliseconds since the epoch. */
+  readonly expiresAt?: number | undefined
   readonly start?: Uint8Array
   readonly end?: Uint8Array | undefined
 }
@@ -120,11 +125,11 @@ function* sampledOf(block: Block, weight: number): Generator<SampledEntry> {
   const fields = new EntryFields()
   for (let i = 0; i < block.count; i++) {
     block.read(i, fields)
-    const { kind, keyStart, keyEnd, valueEnd } = fields
+    const { kind, keyStart, keyEnd, valueStart, valueEnd } = fields
     yield {
       kind: kind === KIND_PUT ? 'put' : 'del',
       keyBytes: keyEnd - keyStart,
-      valueBytes: valueEnd - keyEnd,
+      valueBytes: valueEnd - valueStart,
       weight,
     }
   }
@@ -164,7 +169,11 @@ function describeOp(bytes: Buffer, op: number): LogOp {
   if (bytes[op] === KIND_CLEAR_AFTER) return { type: 'clear', start: key, end: undefined }
   if (bytes[op] === KIND_CLEAR)
     return { type: 'clear', start: key, end: cloneBytes(bytes, keyEnd, keyEnd + valueBytes) }
-  return bytes[op] === KIND_PUT ? { type: 'put', key, valueBytes } : { type: 'del', key }
+  if (bytes[op] === KIND_DEL) return { type: 'del', key }
+  const valueStart = opValueStart(bytes, op)
+  const expiresAt = expiryBetween(bytes, keyEnd, valueStart)
+  const put = { type: 'put' as const, key, valueBytes: keyEnd + valueBytes - valueStart }
+  return expiresAt === undefined ? put : { ...put, expiresAt }
 }
 
 function* entriesOf(reader: SegmentReader): ReturnType<SegmentReport['entries']> & Generator {

@@ -4,8 +4,10 @@ import type {
   BootstrapOptions,
   ChangesOptions,
   Check,
+  Expiry,
   LogRetentionOptions,
   OpenOptions,
+  PutOptions,
   Range,
   ReadOptions,
   WriteOptions,
@@ -38,6 +40,8 @@ export const LOG_NAMES: OptionNames<LogRetentionOptions> = {
   pinnedMaxBytes: true,
 }
 export const WRITE_NAMES: OptionNames<WriteOptions> = { durability: true, ifPosition: true }
+export const EXPIRY_NAMES: OptionNames<Expiry> = { ttlMs: true, expiresAt: true }
+export const PUT_NAMES: OptionNames<PutOptions> = { ...WRITE_NAMES, ...EXPIRY_NAMES }
 export const BATCH_NAMES: OptionNames<WriteOptions & { readonly check?: readonly Check<unknown>[] }> = {
   ...WRITE_NAMES,
   check: true,

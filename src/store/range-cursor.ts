@@ -1,6 +1,6 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import { MergingIterator } from '../iterator/merging-iterator.js'
-import { KIND_PUT } from '../key/batch-format.js'
+import { expiryBetween, KIND_PUT } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
@@ -50,6 +50,11 @@ export class RangeCursor {
   valueEnd = 0
   /** Of the write that the entry is from. */
   position: Position = 0
+
+  /** When the entry expires; undefined: it does not. */
+  get expiresAt(): number | undefined {
+    return expiryBetween(this.bytes, this.keyEnd, this.valueStart)
+  }
 
   /** Takes over one use of `view`. */
   constructor(view: TreeView, context: ReadContext, options: CursorOptions) {

@@ -6,7 +6,7 @@ import { asBuffer } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
-import type { ReadOptions, Snapshot } from './contract.js'
+import type { Entry, ReadOptions, Snapshot } from './contract.js'
 import { positionOf } from './snapshot.js'
 import type { Store } from './store.js'
 
@@ -35,6 +35,13 @@ export class PointReader<K, V> {
     this.#store.throwIfClosed()
     const found = this.#find(this.#keys.prepare(key), positionOf(this.#store, snapshot), BLOCKING)
     return found ? this.#value() : undefined
+  }
+
+  /** The key's current entry, at once. Blocks the thread. */
+  findNow<R>(key: K, decode: (lookup: Lookup) => R): R | undefined {
+    this.#store.throwIfClosed()
+    const found = this.#find(this.#keys.prepare(key), this.#store.position, BLOCKING)
+    return found ? decode(this.#lookup) : undefined
   }
 
   // Hot (bench/read.bench.js).
@@ -73,6 +80,12 @@ export class PointReader<K, V> {
 
   readonly decodeValue = (lookup: Lookup): V =>
     this.#values.decode(lookup.bytes as Buffer, lookup.valueStart, lookup.valueEnd)
+
+  readonly decodeEntry = (lookup: Lookup): Entry<V> => {
+    const { position, expiresAt } = lookup
+    const entry = { value: this.decodeValue(lookup), position }
+    return expiresAt === undefined ? entry : { ...entry, expiresAt }
+  }
 
   async getMany(keys: readonly K[], snapshot: Snapshot | undefined): Promise<(V | undefined)[]> {
     if (!Array.isArray(keys)) throw new VarveError('VARVE_INVALID_ARGUMENT', 'getMany takes an array of keys')
@@ -120,8 +133,7 @@ export class PointReader<K, V> {
 
   /** The position of the key's current entry; null if there is none. Blocks the thread. */
   currentPosition(key: K): Position | null {
-    const { position } = this.#store
-    return this.#find(this.#keys.prepare(key), position, BLOCKING) ? this.#lookup.position : null
+    return this.findNow(key, ({ position }) => position) ?? null
   }
 
   /** Waits until the store has reached the position that a read asks for. */

@@ -188,8 +188,8 @@ class OrderedWriter {
         isWhole = false
         continue
       }
-      const { keyStart, keyEnd, kind, position, valueEnd } = fields
-      this.#builder.add(bytes, keyStart, keyEnd, kind, position, keyEnd, valueEnd)
+      const { keyStart, keyEnd, kind, position, valueStart, valueEnd } = fields
+      this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
       this.#lastKey = cloneBytes(bytes, keyStart, keyEnd)
       this.#lastPosition = position
     }

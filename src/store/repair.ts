@@ -13,6 +13,7 @@ import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { LEVEL_COUNT, mergeCursors, Version } from '../version/version.js'
 import { type RecoveredManifest, readManifest, VersionSet } from '../version/version-set.js'
 import { type DirectoryListing, listDirectory } from './directory.js'
+import { EXPIRY_CURSOR, EXPIRY_MARK } from './expiry.js'
 import { copyFile, verifyLog } from './maintenance.js'
 import { type SavedLog, saveLog, storeIdOfLog } from './repair-log.js'
 import type { DamagedFile, RepairLoss, RepairReport } from './repair-report.js'
@@ -46,7 +47,8 @@ class Repair {
   /** Names that the repaired store does not use any more. */
   readonly #replaced = new Set<string>()
   #nextNumber: number
-  #cursors: ReadonlyMap<string, Bytes> = new Map()
+  /** Without a manifest it is not known whether anything expires. */
+  #cursors: ReadonlyMap<string, Bytes> = new Map([[EXPIRY_CURSOR, EXPIRY_MARK.state]])
   #position: Position = 0
   #doneBytes = 0
   readonly #totalBytes: number

@@ -10,10 +10,12 @@ import {
   KIND_CLEAR_AFTER,
   KIND_DEL,
   KIND_PUT,
+  KIND_PUT_UNTIL,
   OP_HEADER_BYTES,
   opKeyLength,
   opSizeBytes,
   opValueLength,
+  opValueStart,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
@@ -199,10 +201,10 @@ async function checkHistory(env: Env, store: Store, log: string): Promise<void> 
         const keyEnd = keyStart + opKeyLength(bytes, at)
         const kind = bytes[at]!
         if (kind === KIND_CLEAR || kind === KIND_CLEAR_AFTER) hasClear = true
-        if (kind === KIND_PUT || kind === KIND_DEL) {
+        if (kind === KIND_PUT || kind === KIND_PUT_UNTIL || kind === KIND_DEL) {
           const key = cloneBytes(bytes, keyStart, keyEnd)
-          const value =
-            kind === KIND_PUT ? cloneBytes(bytes, keyEnd, keyEnd + opValueLength(bytes, at)) : undefined
+          const valueEnd = keyEnd + opValueLength(bytes, at)
+          const value = kind === KIND_DEL ? undefined : cloneBytes(bytes, opValueStart(bytes, at), valueEnd)
           written.set(key.toString('latin1'), { key, value })
         }
         at += opSizeBytes(bytes, at)

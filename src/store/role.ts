@@ -38,12 +38,12 @@ export async function takeOver<K, V>(typed: TypedStore<K, V>): Promise<number> {
   pipeline.commitNow()
   const epoch = Math.max(currentEpoch(store.tree), store.tree.version.fencedEpoch) + 1
   const beginning = beginningOf(store.tree, epoch, store.position + 1)
-  const batch = new PreparedBatch<K, V>([], typed.keys, typed.values)
+  const batch = new PreparedBatch<K, V>([], typed.keys, typed.values, () => undefined)
   let written: Promise<Position>
   try {
     // Nobody else's write comes between: there is no await until they are refused again.
     pipeline.refuseWrites(undefined)
-    written = batch.write(pipeline, 'disk', beginning)
+    written = batch.write(pipeline, 'disk', [beginning])
   } finally {
     refuseForeignWrites(store.tree, store.pipeline)
   }

@@ -1,10 +1,19 @@
 import { VarveError } from '../errors.js'
-import { KIND_DEL, OP_HEADER_BYTES, opKeyLength, opSizeBytes } from '../key/batch-format.js'
+import {
+  expiryBetween,
+  KIND_DEL,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opSizeBytes,
+  opValueStart,
+} from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import type { Lookup } from '../tree/tree-view.js'
 import { writeUpdate } from './batch-encoder.js'
 import { type Codec, type Prepared, toBytes } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
 import type { Durability, Updated } from './contract.js'
+import { EXPIRY_MARK, expiryNotesOf } from './expiry.js'
 import type { PointReader } from './reader.js'
 import type { Store } from './store.js'
 
@@ -34,19 +43,23 @@ export class KeyUpdater<K, V> {
   }
 
   // Hot: every update (bench/write.bench.js).
-  /** @throws what `change` throws: nothing is written then. */
+  /**
+   * @param expiresAt undefined: as it was.
+   * @throws what `change` throws: nothing is written then.
+   */
   update(
     pipeline: CommitPipeline,
     key: K,
     change: (value: V | undefined) => V | undefined,
+    expiresAt: number | undefined,
     durability: Durability | undefined,
   ): Promise<Updated<V | undefined>> {
     const id = idOf(this.#keys.prepare(key))
     this.#settle(pipeline)
     const op = this.#written.get(id)
-    const before = op === undefined ? this.#reader.getSync(key, undefined) : this.#decode(pipeline, op)
+    const before = op === undefined ? this.#reader.findNow(key, this.#found) : this.#decode(pipeline, op)
     const next = pipeline.nextPosition
-    const value = change(before)
+    const value = change(before?.value)
     if (pipeline.nextPosition !== next) throw invalid('the function of an update must not write')
     if (isThenable(value)) throw invalid('the function of an update gives its value at once, not a promise')
     // A reading function may have committed the group.
@@ -57,13 +70,20 @@ export class KeyUpdater<K, V> {
       pipeline,
       prepared,
       value === undefined ? undefined : this.#values.prepare(value),
+      expiresAt ?? before?.expiresAt,
+      expiresAt === undefined || expiryNotesOf(this.#store).isMarked ? undefined : EXPIRY_MARK,
       durability,
     )
-    if (pipeline.position !== this.#groupBase) this.#begin(pipeline)
+    if (expiresAt !== undefined && value !== undefined) expiryNotesOf(this.#store).note(expiresAt)
     this.#written.set(id, at)
     this.#groupNext = pipeline.nextPosition
     return promise.then((position) => ({ position, value }))
   }
+
+  readonly #found = (lookup: Lookup): Found<V> => ({
+    value: this.#reader.decodeValue(lookup),
+    expiresAt: lookup.expiresAt,
+  })
 
   /** Afterwards the running group is empty, or all of it is from here. */
   #settle(pipeline: CommitPipeline): void {
@@ -79,12 +99,19 @@ export class KeyUpdater<K, V> {
     this.#groupNext = pipeline.nextPosition
   }
 
-  #decode({ memory }: CommitPipeline, op: number): V | undefined {
+  #decode({ memory }: CommitPipeline, op: number): Found<V> | undefined {
     this.#store.throwIfClosed()
     if (memory[op] === KIND_DEL) return undefined
-    const valueStart = op + OP_HEADER_BYTES + opKeyLength(memory, op)
-    return this.#values.decode(memory, valueStart, op + opSizeBytes(memory, op))
+    const keyEnd = op + OP_HEADER_BYTES + opKeyLength(memory, op)
+    const valueStart = opValueStart(memory, op)
+    const value = this.#values.decode(memory, valueStart, op + opSizeBytes(memory, op))
+    return { value, expiresAt: expiryBetween(memory, keyEnd, valueStart) }
   }
+}
+
+interface Found<V> {
+  readonly value: V
+  readonly expiresAt: number | undefined
 }
 
 function idOf(key: Prepared): string {

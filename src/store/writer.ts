@@ -14,9 +14,10 @@ import {
 } from './batch-encoder.js'
 import type { Codec } from './codec.js'
 import type { CommitPipeline } from './commit-pipeline.js'
-import type { BatchOp, Check, Durability, Updated, WriteOptions } from './contract.js'
+import type { BatchOp, Check, Durability, Expiry, PutOptions, Updated, WriteOptions } from './contract.js'
 import { addToCounter, numberOf } from './counter.js'
-import { BATCH_NAMES, WRITE_NAMES } from './option-names.js'
+import { EXPIRY_MARK, type ExpiryNotes, expiryFrom, expiryNotesOf } from './expiry.js'
+import { BATCH_NAMES, PUT_NAMES, WRITE_NAMES } from './option-names.js'
 import { checkDurability } from './options.js'
 import type { PointReader } from './reader.js'
 import type { Store } from './store.js'
@@ -41,28 +42,35 @@ export class StoreWriter<K, V> {
     this.#updater = new KeyUpdater(store, keys, values, reader)
   }
 
-  put(key: K, value: V, options: WriteOptions | undefined): Promise<Position> {
+  put(key: K, value: V, options: PutOptions | undefined): Promise<Position> {
     const preparedKey = this.#keys.prepare(key)
     const preparedValue = this.#values.prepare(value)
-    return writePut(this.#pipelineFor(key, options), preparedKey, preparedValue, options?.durability)
+    if (options === undefined) return writePut(this.#store.pipeline, preparedKey, preparedValue, undefined)
+    const expiresAt = expiryFrom(options, this.#store)
+    const pipeline = this.#pipelineFor(key, options, PUT_NAMES)
+    if (expiresAt === undefined) return writePut(pipeline, preparedKey, preparedValue, options.durability)
+    const op: EncodedOp = { type: 'put', key: preparedKey, value: preparedValue, expiresAt }
+    return this.commit([op], [], options.durability)
   }
 
   del(key: K, options: WriteOptions | undefined): Promise<Position> {
     const prepared = this.#keys.prepare(key)
-    return writeDel(this.#pipelineFor(key, options), prepared, options?.durability)
+    return writeDel(this.#pipelineFor(key, options, WRITE_NAMES), prepared, options?.durability)
   }
 
   update(
     key: K,
     change: (value: V | undefined) => V | undefined,
-    options: WriteOptions | undefined,
+    options: PutOptions | undefined,
   ): Promise<Updated<V | undefined>> {
     if (typeof change !== 'function') throw invalid('an update has a function')
     checkKey(this.#keys.prepare(key))
-    return this.#updater.update(this.#pipelineFor(key, options), key, change, options?.durability)
+    const expiresAt = options && expiryFrom(options, this.#store)
+    const pipeline = this.#pipelineFor(key, options, PUT_NAMES)
+    return this.#updater.update(pipeline, key, change, expiresAt, options?.durability)
   }
 
-  increment(key: K, by: number, options: WriteOptions | undefined): Promise<Updated<number>> {
+  increment(key: K, by: number, options: PutOptions | undefined): Promise<Updated<number>> {
     if (typeof by !== 'number' || !Number.isFinite(by)) throw invalid('a counter is incremented by a number')
     const updated = this.update(key, (value) => addToCounter(value, by, this.#values), options)
     return updated.then(({ position, value }) => ({ position, value: numberOf(value) }))
@@ -75,11 +83,18 @@ export class StoreWriter<K, V> {
     cursor?: CursorState,
   ): Promise<Position> {
     checkOptionNames('batch', options, BATCH_NAMES)
-    const prepared = new PreparedBatch(ops, this.#keys, this.#values)
+    const expiryOf = (op: Expiry) => expiryFrom(op, this.#store)
+    const prepared = new PreparedBatch(ops, this.#keys, this.#values, expiryOf)
     if (options?.ifPosition !== undefined)
       throw invalid('a batch has no single key for ifPosition: use check')
     const pipeline = this.#checkedPipeline(options?.check, options?.durability)
-    return prepared.write(pipeline, options?.durability, cursor)
+    const { firstExpiry } = prepared
+    const cursors = cursor ? [cursor] : undefined
+    if (firstExpiry === undefined) return prepared.write(pipeline, options?.durability, cursors)
+    const notes = expiryNotesOf(this.#store)
+    const written = prepared.write(pipeline, options?.durability, [...(cursors ?? []), ...marks(notes)])
+    notes.note(firstExpiry)
+    return written
   }
 
   /** One batch of operations that are encoded and conditions that are checked already, with states of consumers. */
@@ -88,7 +103,13 @@ export class StoreWriter<K, V> {
     cursors: readonly CursorState[],
     durability: Durability | undefined,
   ): Promise<Position> {
-    return writeEncoded(this.#store.pipeline, ops, cursors, durability)
+    const { pipeline } = this.#store
+    const firstExpiry = firstExpiryOf(ops)
+    if (firstExpiry === undefined) return writeEncoded(pipeline, ops, cursors, durability)
+    const notes = expiryNotesOf(this.#store)
+    const written = writeEncoded(pipeline, ops, [...cursors, ...marks(notes)], durability)
+    notes.note(firstExpiry)
+    return written
   }
 
   clear(range: KeyRange): Promise<Position> {
@@ -96,9 +117,13 @@ export class StoreWriter<K, V> {
   }
 
   /** The pipeline, once the conditions of a write to one key hold. */
-  #pipelineFor(key: K, options: WriteOptions | undefined): CommitPipeline {
+  #pipelineFor(
+    key: K,
+    options: WriteOptions | undefined,
+    names: { readonly [name: string]: true },
+  ): CommitPipeline {
     if (options === undefined) return this.#store.pipeline
-    checkOptionNames('a write', options, WRITE_NAMES)
+    checkOptionNames('a write', options, names)
     const { ifPosition } = options
     const checks = ifPosition === undefined ? undefined : [{ key, position: ifPosition }]
     return this.#checkedPipeline(checks, options.durability)
@@ -126,6 +151,20 @@ export class StoreWriter<K, V> {
     }
     return pipeline
   }
+}
+
+/** What is written with the first thing that expires. */
+function marks(notes: ExpiryNotes): readonly CursorState[] {
+  return notes.isMarked ? [] : [EXPIRY_MARK]
+}
+
+function firstExpiryOf(ops: readonly EncodedOp[]): number | undefined {
+  let first: number | undefined
+  for (const op of ops) {
+    if (op.type === 'put' && op.expiresAt !== undefined && (first === undefined || op.expiresAt < first))
+      first = op.expiresAt
+  }
+  return first
 }
 
 function invalid(message: string): VarveError {

@@ -1,4 +1,4 @@
-import { KIND_PUT, OP_HEADER_BYTES, opKeyLength } from '../key/batch-format.js'
+import { KIND_DEL, OP_HEADER_BYTES, opKeyLength } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { type Bytes, cloneBytes, compareRanges } from '../util/bytes.js'
@@ -95,7 +95,7 @@ function isStillDead(gap: Gap, memtables: readonly Memtable[]): boolean {
 }
 
 function isPutIn(gap: Gap, memtable: Memtable, entry: number): boolean {
-  if (memtable.kindOf(entry) !== KIND_PUT) return false
+  if (memtable.kindOf(entry) === KIND_DEL) return false
   const op = memtable.offsetOf(entry)
   const start = op + OP_HEADER_BYTES
   return includes(gap, memtable.bytes, start, start + opKeyLength(memtable.bytes, op))

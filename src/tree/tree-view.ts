@@ -1,6 +1,14 @@
 import type { RowCache, RowPlace } from '../cache/row-cache.js'
 import type { EntryIterator } from '../iterator/entry-iterator.js'
-import { KIND_PUT, OP_HEADER_BYTES, opKeyLength, opValueLength } from '../key/batch-format.js'
+import {
+  EXPIRY_BYTES,
+  KIND_DEL,
+  KIND_PUT,
+  KIND_PUT_UNTIL,
+  OP_HEADER_BYTES,
+  opKeyLength,
+  opValueLength,
+} from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstones } from '../key/range-tombstones.js'
 import type { Memtable } from '../memtable/memtable.js'
@@ -11,7 +19,7 @@ import type { ReadContext } from '../segment/read-context.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { SegmentReader } from '../segment/segment-reader.js'
-import { type Bytes, compareRanges, EMPTY_BYTES } from '../util/bytes.js'
+import { type Bytes, compareRanges, EMPTY_BYTES, readU48 } from '../util/bytes.js'
 import type { Version } from '../version/version.js'
 import type { DeadGaps } from './dead-gaps.js'
 import type { SegmentSet } from './segment-set.js'
@@ -25,9 +33,16 @@ export class Lookup implements RowPlace {
   valueStart = 0
   valueEnd = 0
   position: Position = 0
+  /** Whether when the entry expires stands before its value. */
+  expires = false
 
   constructor(rows: RowCache | undefined) {
     this.rows = rows
+  }
+
+  /** Undefined: it does not expire. */
+  get expiresAt(): number | undefined {
+    return this.expires ? readU48(this.bytes, this.valueStart - EXPIRY_BYTES) : undefined
   }
 }
 
@@ -102,6 +117,7 @@ export class TreeView {
     context: ReadContext,
     lookup: Lookup,
   ): boolean {
+    lookup.expires = false
     let hiddenUpTo = 0
     for (const memtable of this.memtables) {
       if (!memtable.tombstones.isEmpty) {
@@ -112,11 +128,16 @@ export class TreeView {
       if (entry >= 0) {
         const op = memtable.offsetOf(entry)
         const position = memtable.positionOf(entry)
-        if (memtable.bytes[op] !== KIND_PUT || position < hiddenUpTo) return false
+        const kind = memtable.bytes[op]
+        if (kind === KIND_DEL || position < hiddenUpTo) return false
         lookup.bytes = memtable.bytes
         lookup.valueStart = op + OP_HEADER_BYTES + opKeyLength(memtable.bytes, op)
         lookup.valueEnd = lookup.valueStart + opValueLength(memtable.bytes, op)
         lookup.position = position
+        if (kind === KIND_PUT_UNTIL) {
+          lookup.valueStart += EXPIRY_BYTES
+          lookup.expires = true
+        }
         return true
       }
       // Whatever is older than this memtable is older than its tombstone.
@@ -126,8 +147,8 @@ export class TreeView {
     if (!rows) return this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)
     if (rows.find(key, keyStart, keyEnd, hash, atMost, lookup)) return true
     if (!this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)) return false
-    // What a reader of an older position finds need not be the newest.
-    if (atMost >= this.memtables[0]!.lastPosition) {
+    // What a reader of an older position finds need not be the newest. Rows have no room for when they expire.
+    if (atMost >= this.memtables[0]!.lastPosition && !lookup.expires) {
       const { bytes, valueStart, valueEnd, position } = lookup
       rows.add(key, keyStart, keyEnd, hash, position, bytes, valueStart, valueEnd)
     }
@@ -220,7 +241,8 @@ export class TreeView {
     if (bytes === undefined) return tombstone ? false : undefined
     if (fields.kind !== KIND_PUT || (tombstone && fields.position < tombstone.position)) return false
     lookup.bytes = bytes
-    lookup.valueStart = fields.keyEnd
+    lookup.valueStart = fields.valueStart
+    lookup.expires = fields.valueStart > fields.keyEnd
     lookup.valueEnd = fields.valueEnd
     lookup.position = fields.position
     return true

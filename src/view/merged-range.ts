@@ -6,6 +6,8 @@ import type { OverlaySlice } from './overlay.js'
 export interface RawEntry {
   readonly key: Buffer
   readonly value: Prepared
+  /** Of an entry of the main store. */
+  readonly expiresAt?: number | undefined
 }
 
 /**

@@ -13,9 +13,10 @@ function setup(store: Store, range: KeyRange, isReverse: boolean, position: numb
     isReverse,
     limit: Number.POSITIVE_INFINITY,
     position,
-    decode: ({ bytes, keyStart, keyEnd, valueStart, valueEnd }: RangeCursor) => ({
+    decode: ({ bytes, keyStart, keyEnd, valueStart, valueEnd, expiresAt }: RangeCursor) => ({
       key: copyOut(bytes as Buffer, keyStart, keyEnd),
       value: copyOut(bytes as Buffer, valueStart, valueEnd),
+      expiresAt,
     }),
     encodeKey: (key) => key as Uint8Array,
   }

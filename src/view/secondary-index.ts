@@ -32,8 +32,9 @@ export interface SecondaryIndexOptions<K, V, I extends IndexKey = IndexKey> {
   /**
    * What an entry is found by: one key, a list of keys, or undefined for an entry that is in the index not at all.
    * A key that is made of parts stands in a list: `[[country, city]]`. Must depend on nothing but its arguments.
+   * `expiresAt`: when the entry expires, in milliseconds since the epoch, if it does.
    */
-  key(entryKey: K, value: V): I | readonly I[] | undefined
+  key(entryKey: K, value: V, expiresAt?: number): I | readonly I[] | undefined
   /** As in `ViewDefinition`. */
   readonly from?: 'start' | 'snapshot' | undefined
   /** As in `ViewDefinition`. */
@@ -112,7 +113,11 @@ export function secondaryIndex<K = string, V = string, I extends IndexKey = Inde
   }
 }
 
-type KeyFunction = (key: unknown, value: unknown) => IndexKey | readonly IndexKey[] | undefined
+type KeyFunction = (
+  key: unknown,
+  value: unknown,
+  expiresAt: number | undefined,
+) => IndexKey | readonly IndexKey[] | undefined
 
 // Hot: every change (bench/view.bench.js). Without an await where nothing has to be waited for.
 function applyFrom(
@@ -132,7 +137,7 @@ function applyFrom(
       return noteClear(state, op, position).then(() => applyFrom(change, state, i + 1, key))
     }
     const mainKey = state.encodeKey(op.key)
-    const parts = op.type === 'put' ? partsOf(key(op.key, op.value), mainKey) : undefined
+    const parts = op.type === 'put' ? partsOf(key(op.key, op.value, op.expiresAt), mainKey) : undefined
     const before = state.read(entryKey(mainKey))
     if (before instanceof Promise) {
       return before.then((bytes) => {

@@ -1,5 +1,5 @@
 import { VarveError } from '../errors.js'
-import { type Change, ChangeDecoder, type ClearOp } from '../feed/change.js'
+import { type Change, ChangeDecoder, type ClearOp, putOp } from '../feed/change.js'
 import { LogCursor } from '../feed/log-cursor.js'
 import { batchSizeBytes } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
@@ -99,12 +99,9 @@ export class ChangeSource<K, V> {
     while (ops.length < CHANGE_OPS_MAX && bytes < CHANGE_BYTES_MAX) {
       const { value: entry, done } = await entries.next()
       if (done) break
-      const { key, value } = entry as { readonly key: Buffer; readonly value: Buffer }
-      ops.push({
-        type: 'put',
-        key: keys.decode(key, 0, key.length),
-        value: values.decode(value, 0, value.length),
-      })
+      const { key, value, expiresAt } = entry as RawEntry & { readonly key: Buffer; readonly value: Buffer }
+      const decoded = values.decode(value, 0, value.length)
+      ops.push(putOp(keys.decode(key, 0, key.length), decoded, expiresAt))
       bytes += key.length + value.length
       last = key
     }

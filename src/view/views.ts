@@ -16,8 +16,19 @@ export async function openView<K, V, S>(
   name: string,
   definition: ViewDefinition<K, V, S>,
 ): Promise<View<S>> {
-  const { store } = typed
   checkViewName(name)
+  // Such names are the engine's own.
+  if (name.startsWith('\0')) throw new VarveError('VARVE_INVALID_ARGUMENT', 'no name starts with a zero')
+  return openChecked(typed, name, definition)
+}
+
+/** As `openView`, also of a view of the engine's own, whose name starts with a zero. */
+export async function openChecked<K, V, S>(
+  typed: TypedStore<K, V>,
+  name: string,
+  definition: ViewDefinition<K, V, S>,
+): Promise<View<S>> {
+  const { store } = typed
   const views = viewsOf.get(store) ?? new Views(store)
   const resolved = resolveDefinition(name, definition as never, views.defaults)
   store.throwIfClosed()

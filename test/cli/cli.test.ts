@@ -55,6 +55,22 @@ describe('put, get and del', () => {
     expect(succeed(['get', store, 'bytes', '--hex']).stdout).toBe('00ff0a\n')
   })
 
+  it('writes what expires with its time, which get, tail, dump and load keep', () => {
+    const from = fresh()
+    const to = fresh()
+    expect(varve(['put', from, 'k', 'v', '--ttl', '5 minutes']).status).toBe(2)
+    const nowMs = Date.now()
+    succeed(['put', from, 'k', 'v', '--ttl', '1.5h'])
+    const { expiresAt } = JSON.parse(succeed(['get', from, 'k', '--json']).stdout) as { expiresAt: number }
+    expect(Math.abs(expiresAt - nowMs - 5_400_000)).toBeLessThan(60_000)
+    const dumped = succeed(['dump', from]).stdout
+    expect(dumped).toBe(`{"key":"aw==","value":"dg==","expiresAt":${expiresAt}}\n`)
+    succeed(['load', to], dumped)
+    expect(succeed(['dump', to]).stdout).toBe(dumped)
+    expect(succeed(['tail', to, '--from', '1', '--json']).stdout).toContain(`"expiresAt":${expiresAt}`)
+    expect(varve(['load', to], dumped.replace(String(expiresAt), '"soon"')).status).toBe(2)
+  })
+
   it('takes keys in hexadecimal', () => {
     expect(succeed(['put', store, 'ff00', 'v', '--hex-key', '--durability', 'disk']).status).toBe(0)
     expect(JSON.parse(succeed(['get', store, 'FF00', '--hex-key', '--json']).stdout)).toEqual({
