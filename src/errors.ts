@@ -64,16 +64,17 @@ export interface ErrorDetails {
 export class VarveError extends Error {
   /** What to test for. */
   readonly code: VarveErrorCode
+  // Declared alone: what does not apply is then not there at all, and not printed as undefined.
   /** The damaged or refused file. */
-  readonly file?: string
+  declare readonly file?: string
   /** Bytes from the start of `file`. */
-  readonly offset?: number
+  declare readonly offset?: number
   /** What the code says. */
-  readonly position?: number
+  declare readonly position?: number
   /** The process that holds the lock. */
-  readonly pid?: number
+  declare readonly pid?: number
   /** The address of the store that takes the writes. */
-  readonly leader?: string
+  declare readonly leader?: string
 
   constructor(code: VarveErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })

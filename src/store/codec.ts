@@ -2,6 +2,7 @@ import { fromBufferKey, toBufferKey } from 'ordered-binary'
 import { VarveError } from '../errors.js'
 import type { Encoding } from '../key/encoding.js'
 import { asBuffer, copyBytes } from '../util/bytes.js'
+import { nearestName } from '../util/option-names.js'
 
 /** What goes into the log as it is: a string as UTF-8. */
 export type Prepared = string | Uint8Array
@@ -31,7 +32,13 @@ export function codecOf<T>(what: 'key' | 'value', encoding: string | Encoding<T>
   if (typeof encoding === 'object' && encoding !== null) return customCodec(what, encoding)
   const make = CODECS[encoding]
   if (!make || (encoding === 'tuple' && what === 'value')) {
-    throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no ${what} encoding ${String(encoding)}`)
+    const known = Object.keys(CODECS).filter((name) => name !== 'tuple' || what === 'key')
+    const nearest = nearestName(String(encoding), known)
+    const hint = nearest === undefined ? `there is ${known.join(', ')}` : `did you mean ${nearest}?`
+    throw new VarveError(
+      'VARVE_INVALID_ARGUMENT',
+      `there is no ${what} encoding ${String(encoding)}: ${hint}`,
+    )
   }
   return make(what) as Codec<T>
 }
@@ -83,7 +90,7 @@ function customCodec<T>(what: string, encoding: Encoding<T>): Codec<T> {
 }
 
 function checkText(what: string, value: unknown): string {
-  if (typeof value !== 'string') throw wrongType(what, 'a string', value)
+  if (typeof value !== 'string') throw wrongType(what, 'a string', value, hintFor(what, value))
   if (!(value as string & { isWellFormed(): boolean }).isWellFormed()) {
     throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} with half a surrogate pair has no UTF-8`)
   }
@@ -125,9 +132,17 @@ function fromTuple(bytes: Buffer, start: number, end: number): unknown[] {
   return Array.isArray(value) ? value : [value]
 }
 
-function wrongType(what: string, expected: string, value: unknown): VarveError {
+function wrongType(what: string, expected: string, value: unknown, hint = ''): VarveError {
   const found = value === null ? 'null' : typeof value
-  return new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} is ${expected}, not ${found}`)
+  return new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} is ${expected}, not ${found}${hint}`)
+}
+
+/** Which encoding takes what was given where text was expected. */
+function hintFor(what: string, value: unknown): string {
+  if (!['object', 'number', 'boolean'].includes(typeof value)) return ''
+  const name =
+    value instanceof Uint8Array ? 'buffer' : Array.isArray(value) && what === 'key' ? 'tuple' : 'json'
+  return `: open the store with ${what}Encoding '${name}' for those`
 }
 
 // Hot: every value that is read.

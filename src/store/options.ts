@@ -66,7 +66,7 @@ export function checkDurability(value: unknown): Durability {
   if (value === 'memory' || value === 'os' || value === 'disk') return value
   const intervalMs = (value as { intervalMs?: unknown } | null)?.intervalMs
   if (typeof intervalMs === 'number' && intervalMs > 0 && intervalMs <= 2 ** 31 - 1) return { intervalMs }
-  throw invalid("durability is 'memory', 'os', 'disk' or { intervalMs } above 0")
+  throw invalid(`durability is 'memory', 'os', 'disk' or { intervalMs } above 0, not ${shown(value)}`)
 }
 
 function resolveRetention(log: LogRetentionOptions): Required<LogRetentionOptions> {
@@ -85,21 +85,29 @@ function resolveRetention(log: LogRetentionOptions): Required<LogRetentionOption
 function integer(name: string, value: unknown, fallback: number, min: number, max: number): number {
   if (value === undefined) return fallback
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
-  throw invalid(`${name} is a whole number from ${min} to ${max}`)
+  throw invalid(`${name} is a whole number from ${min} to ${max}, not ${shown(value)}`)
 }
 
 function flag(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback
   if (typeof value === 'boolean') return value
-  throw invalid(`${name} is true or false`)
+  throw invalid(`${name} is true or false, not ${shown(value)}`)
 }
 
 /** The first choice is the default. */
 function oneOf<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
   if (value === undefined) return choices[0]
   const choice = choices.find((candidate) => candidate === value)
-  if (choice === undefined) throw invalid(`${name} is one of ${choices.join(', ')}`)
+  if (choice === undefined) throw invalid(`${name} is one of ${choices.join(', ')}, not ${shown(value)}`)
   return choice
+}
+
+/** What was given, short enough for one line. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40))
+  return ['number', 'boolean', 'undefined'].includes(typeof value) || value === null
+    ? String(value)
+    : typeof value
 }
 
 function invalid(message: string): VarveError {

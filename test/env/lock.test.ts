@@ -8,7 +8,8 @@ import { lockFile } from '../../src/env/file-lock.js'
 import { compileSources, temporaryDirectory } from './temporary-directory.js'
 
 const SOURCES = ['errors', 'env/file-lock', 'env/system-error']
-const HELD_BY = (pid: number | undefined) => expect.objectContaining({ code: 'VARVE_LOCKED', pid })
+const HELD_BY = (pid: number | undefined) =>
+  expect.objectContaining({ code: 'VARVE_LOCKED', ...(pid === undefined ? {} : { pid }) })
 
 /** Compiles the lock into `directory` and takes it there in another process. */
 async function holdInChild(directory: string, helpers: string): Promise<ChildProcess> {

@@ -164,3 +164,23 @@ describe('a store opened with other encodings than it was made with', () => {
     await (await open('/any', { env })).close()
   })
 })
+
+describe('what a newcomer does first is answered by what to do', () => {
+  it.each([
+    [
+      (db: Database) => db.put('a', { b: 1 } as never),
+      "not object: open the store with valueEncoding 'json'",
+    ],
+    [(db: Database) => db.put('a', Buffer.from('b') as never), "open the store with valueEncoding 'buffer'"],
+    [(db: Database) => db.put(['a', 1] as never, 'b'), "open the store with keyEncoding 'tuple'"],
+    [() => open('/x', { valueEncoding: 'jsn' } as never), 'no value encoding jsn: did you mean json?'],
+    [() => open('/x', { keyEncoding: 'msgpack' } as never), 'there is utf8, buffer, view, json, tuple'],
+    [() => open('/x', { durability: 'sync' } as never), 'or { intervalMs } above 0, not "sync"'],
+    [() => open('/x', { memory: '256MB' } as never), 'not "256MB"'],
+  ])('%#: %s', async (call, message) => {
+    const db = await openStore()
+    const error = await refusal(() => call(db))
+    expect(error).toMatchObject({ code: 'VARVE_INVALID_ARGUMENT', message: expect.stringContaining(message) })
+    expect(Object.keys(error)).not.toContain('file')
+  })
+})
