@@ -42,7 +42,9 @@ export interface IngestOptions<K> {
 
 /** What `ingest` wrote. */
 export interface IngestReport {
+  /** How many were written. */
   readonly entries: number
+  /** Of their keys and values, encoded. */
   readonly bytes: number
   /** The last position; of the store, if there was nothing to write. */
   readonly position: Position
