@@ -11,6 +11,7 @@
  * Where the entries stand is worked out, and every number checked, once when a block is loaded; a hash index over
  * its keys is built when the first point lookup comes. Both cost less than reading them from the file would.
  */
+import type { CacheItem } from '../cache/weighted-cache.js'
 import { EXPIRY_BYTES, KIND_DEL, KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, compareRanges, equalRange } from '../util/bytes.js'
@@ -69,72 +70,82 @@ export class EntryFields {
 
 /** Words of an entry: where its key starts, twice where its key ends (and 1 if it is a put), its distance. */
 const ENTRY_WORDS = 3
+/** What the objects of a block take beside its memory. */
+const OBJECT_BYTES = 400
 
-/** A block in memory: its bytes, and where each entry stands in them. */
-export class Block {
+/**
+ * A block in memory: its bytes, and where each entry stands in them. What is kept for a while has all of it in one
+ * piece of memory, so that a read meets as few cache lines as can be; it is an item of the cache by itself.
+ */
+export class Block implements CacheItem {
   readonly bytes: Bytes
   readonly count: number
   readonly #base: Position
-  /** `ENTRY_WORDS` for each entry, side by side: a read of one touches one cache line; then the end of the last. */
-  readonly #entries: Uint32Array | Float64Array
-  #slots: Uint16Array | Uint32Array | undefined
+  /**
+   * `ENTRY_WORDS` for each entry, side by side: a read of one touches one cache line; then the end of the last; then
+   * the slots of a hash index over the keys.
+   */
+  readonly #words: Words
+  readonly #firstSlot: number
+  readonly #slotMask: number
+  #hasSlots = false
+  readonly weight: number
+  isTouched = false
+  slot = -1
+  #owner: (Block | undefined)[] | undefined
+  #number = 0
 
-  private constructor(bytes: Bytes, base: Position, count: number, entries: Uint32Array | Float64Array) {
+  private constructor(bytes: Bytes, base: Position, count: number, words: Words) {
     this.bytes = bytes
     this.#base = base
     this.count = count
-    this.#entries = entries
+    this.#words = words
+    this.#firstSlot = count * ENTRY_WORDS + 1
+    this.#slotMask = slotCountOf(count) - 1
+    this.weight = bytes.length + words.byteLength + OBJECT_BYTES
   }
 
-  /** Undefined if the bytes are not a sound block of at least one entry. They are kept, not copied. */
-  static parse(bytes: Bytes): Block | undefined {
+  /**
+   * Undefined if the bytes are not a sound block of at least one entry.
+   * @param isCopied whether the block gets memory of its own; else it keeps `bytes`.
+   */
+  static parse(bytes: Bytes, isCopied = false): Block | undefined {
     const numbers = new Varints(bytes)
     const base = numbers.next()
     const count = numbers.next()
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
     if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
       return undefined
-    const words = count * ENTRY_WORDS
-    const small = new Uint32Array(words + 1)
-    // In a double, where a length cut to 32 bits below still shows: then the sum does not fit the block.
-    let dataBytes = 0
-    for (let word = 1; word < words; word += ENTRY_WORDS) dataBytes += small[word] = numbers.next()
-    for (let word = 0; word < words; word += ENTRY_WORDS) {
-      const value = numbers.next()
-      small[word] = value
-      dataBytes += Math.floor(value / 2)
-    }
-    if (dataBytes > bytes.length) return undefined
-    const entries = readDistances(numbers, small)
-    let at = numbers.at
-    for (let word = 0; word < words; word += ENTRY_WORDS) {
-      const value = entries[word]!
-      const keyEnd = at + entries[word + 1]!
-      entries[word] = at
-      entries[word + 1] = keyEnd * 2 + (value & 1)
-      at = keyEnd + (value >>> 1)
-      if (value > 0 && value < EXPIRY_BYTES * 2 && (value & 1) === 0) return undefined
-      if (at > bytes.length) return undefined
-    }
-    entries[words] = at
-    if (!numbers.isSound || at !== bytes.length) return undefined
-    return new Block(bytes, base, count, entries)
+    const wordCount = count * ENTRY_WORDS + 1 + slotCountOf(count)
+    const memory = new ArrayBuffer(wordCount * 4 + (isCopied ? bytes.length : 0))
+    const words = readWords(numbers, bytes, count, new Uint32Array(memory, 0, wordCount))
+    if (!words) return undefined
+    if (!isCopied) return new Block(bytes, base, count, words)
+    const own = Buffer.from(memory, wordCount * 4)
+    own.set(bytes)
+    return new Block(own, base, count, words)
   }
 
-  /** Bytes of memory, the indexes included. */
-  get weight(): number {
-    return this.bytes.length + this.#entries.byteLength + this.count * 4 + 400
+  /** The cache keeps it: entry `number` of `owner` is cleared when it is dropped. */
+  keepIn(owner: (Block | undefined)[], number: number): void {
+    this.#owner = owner
+    this.#number = number
+    owner[number] = this
+  }
+
+  drop(): void {
+    if (this.#owner) this.#owner[this.#number] = undefined
   }
 
   // Hot: every step of a scan (bench/scan.bench.js).
   read(entry: number, fields: EntryFields): void {
-    const entries = this.#entries
+    const words = this.#words
     const word = entry * ENTRY_WORDS
-    const keyEnd = entries[word + 1]!
-    fields.keyStart = entries[word]!
+    const keyEnd = words[word + 1]!
+    fields.keyStart = words[word]!
     fields.keyEnd = keyEnd >>> 1
-    fields.position = this.#base + entries[word + 2]!
-    const valueEnd = entries[word + ENTRY_WORDS]!
+    fields.position = this.#base + words[word + 2]!
+    const valueEnd = words[word + ENTRY_WORDS]!
     fields.valueEnd = valueEnd
     if (keyEnd & 1) {
       fields.kind = KIND_PUT
@@ -151,13 +162,13 @@ export class Block {
   // Hot: every seek (bench/scan.bench.js).
   /** The first entry at or after `key`; `count` if none. */
   lowerBound(key: Bytes, keyStart: number, keyEnd: number): number {
-    const entries = this.#entries
+    const words = this.#words
     let low = 0
     let high = this.count
     while (low < high) {
       const middle = (low + high) >>> 1
       const word = middle * ENTRY_WORDS
-      if (compareRanges(this.bytes, entries[word]!, entries[word + 1]! >>> 1, key, keyStart, keyEnd) < 0)
+      if (compareRanges(this.bytes, words[word]!, words[word + 1]! >>> 1, key, keyStart, keyEnd) < 0)
         low = middle + 1
       else high = middle
     }
@@ -167,56 +178,92 @@ export class Block {
   // Hot: every point read of a segment (bench/read.bench.js).
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
-    const slots = this.#slots ?? this.#buildSlots()
-    const entries = this.#entries
-    const mask = slots.length - 1
+    if (!this.#hasSlots) this.#buildSlots()
+    const words = this.#words
+    const first = this.#firstSlot
+    const mask = this.#slotMask
     const length = keyEnd - keyStart
-    for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const entry = slots[slot]! - 1
-      const start = entries[entry * ENTRY_WORDS]!
-      const end = entries[entry * ENTRY_WORDS + 1]! >>> 1
+    for (let slot = hash & mask; words[first + slot] !== 0; slot = (slot + 1) & mask) {
+      const entry = words[first + slot]! - 1
+      const start = words[entry * ENTRY_WORDS]!
+      const end = words[entry * ENTRY_WORDS + 1]! >>> 1
       if (end - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
     }
     return -1
   }
 
   /** Maps each key to its first entry + 1, by linear probing. */
-  #buildSlots(): Uint16Array | Uint32Array {
-    let size = 4
-    while (size < this.count * 1.5) size *= 2
-    const slots = this.count < 0xffff ? new Uint16Array(size) : new Uint32Array(size)
+  #buildSlots(): void {
+    const { bytes } = this
+    const words = this.#words
+    const first = this.#firstSlot
+    const mask = this.#slotMask
     let previousStart = 0
     let previousEnd = -1
     for (let entry = 0; entry < this.count; entry++) {
-      const start = this.#entries[entry * ENTRY_WORDS]!
-      const end = this.#entries[entry * ENTRY_WORDS + 1]! >>> 1
+      const start = words[entry * ENTRY_WORDS]!
+      const end = words[entry * ENTRY_WORDS + 1]! >>> 1
       const isSame =
-        previousEnd >= 0 &&
-        compareRanges(this.bytes, start, end, this.bytes, previousStart, previousEnd) === 0
+        previousEnd >= 0 && compareRanges(bytes, start, end, bytes, previousStart, previousEnd) === 0
       previousStart = start
       previousEnd = end
       if (isSame) continue
-      let slot = hashKey(this.bytes, start, end) & (size - 1)
-      while (slots[slot] !== 0) slot = (slot + 1) & (size - 1)
-      slots[slot] = entry + 1
+      let slot = hashKey(bytes, start, end) & mask
+      while (words[first + slot] !== 0) slot = (slot + 1) & mask
+      words[first + slot] = entry + 1
     }
-    this.#slots = slots
-    return slots
+    this.#hasSlots = true
   }
 }
 
-/** In 32 bits where they fit, which is always but for segments that span four thousand million positions. */
-function readDistances(numbers: Varints, entries: Uint32Array): Uint32Array | Float64Array {
-  for (let word = 2; word < entries.length; word += ENTRY_WORDS) {
+/** Doubles only for segments that span four thousand million positions. */
+type Words = Uint32Array | Float64Array
+
+/** A power of two, so that two in three are used at most. */
+function slotCountOf(count: number): number {
+  let slots = 4
+  while (slots < count * 1.5) slots *= 2
+  return slots
+}
+
+/** Fills in the words of the entries, or larger ones where they do not fit; undefined if the block is not sound. */
+function readWords(numbers: Varints, bytes: Bytes, count: number, small: Uint32Array): Words | undefined {
+  const end = count * ENTRY_WORDS
+  // In a double, where a length cut to 32 bits below still shows: then the sum does not fit the block.
+  let dataBytes = 0
+  for (let word = 1; word < end; word += ENTRY_WORDS) dataBytes += small[word] = numbers.next()
+  for (let word = 0; word < end; word += ENTRY_WORDS) {
+    const value = numbers.next()
+    small[word] = value
+    dataBytes += Math.floor(value / 2)
+  }
+  if (dataBytes > bytes.length) return undefined
+  const words = readDistances(numbers, small, end)
+  let at = numbers.at
+  for (let word = 0; word < end; word += ENTRY_WORDS) {
+    const value = words[word]!
+    const keyEnd = at + words[word + 1]!
+    words[word] = at
+    words[word + 1] = keyEnd * 2 + (value & 1)
+    at = keyEnd + (value >>> 1)
+    if (value > 0 && value < EXPIRY_BYTES * 2 && (value & 1) === 0) return undefined
+    if (at > bytes.length) return undefined
+  }
+  words[end] = at
+  return numbers.isSound && at === bytes.length ? words : undefined
+}
+
+function readDistances(numbers: Varints, words: Uint32Array, end: number): Words {
+  for (let word = 2; word < end; word += ENTRY_WORDS) {
     const distance = numbers.next()
     if (distance <= 0xffff_ffff) {
-      entries[word] = distance
+      words[word] = distance
       continue
     }
-    const large = Float64Array.from(entries)
+    const large = Float64Array.from(words)
     large[word] = distance
-    for (let next = word + ENTRY_WORDS; next < large.length; next += ENTRY_WORDS) large[next] = numbers.next()
+    for (let next = word + ENTRY_WORDS; next < end; next += ENTRY_WORDS) large[next] = numbers.next()
     return large
   }
-  return entries
+  return words
 }

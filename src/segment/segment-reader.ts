@@ -1,4 +1,4 @@
-import type { CacheItem, WeightedCache } from '../cache/weighted-cache.js'
+import type { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
@@ -7,7 +7,7 @@ import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareRanges, equalRange } from '../util/bytes.js'
-import type { Scratch } from '../util/scratch.js'
+import { Scratch } from '../util/scratch.js'
 import { Block, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
@@ -37,25 +37,9 @@ export interface SegmentHost {
 /** Blocks that a slow disk is asked for at once when a scan runs out. */
 const LOAD_AHEAD_BLOCKS = 16
 
-class CachedBlock implements CacheItem {
-  readonly weight: number
-  readonly block: Block
-  readonly #owner: (CachedBlock | undefined)[]
-  readonly #number: number
-  isTouched = false
-  slot = -1
-
-  constructor(block: Block, owner: (CachedBlock | undefined)[], number: number) {
-    this.block = block
-    this.weight = block.weight
-    this.#owner = owner
-    this.#number = number
-  }
-
-  drop(): void {
-    this.#owner[this.#number] = undefined
-  }
-}
+/** Sections up to this are decompressed into memory that is used again, and copied from there once. */
+const SCRATCH_SECTION_MAX = 64 * 1024
+const plainScratch = new Scratch()
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
 export class SegmentReader implements BlockSource {
@@ -66,7 +50,7 @@ export class SegmentReader implements BlockSource {
   readonly #filter: Filter
   readonly #host: SegmentHost
   readonly #file: File
-  readonly #blocks: (CachedBlock | undefined)[]
+  readonly #blocks: (Block | undefined)[]
   readonly #fields = new EntryFields()
   #isClosed = false
 
@@ -153,7 +137,7 @@ export class SegmentReader implements BlockSource {
     if (cached !== undefined) {
       cached.isTouched = true
       this.#host.blockReads.hits++
-      return cached.block
+      return cached
     }
     this.#host.blockReads.misses++
     const loaded = context.loadedBlock(this, number)
@@ -198,7 +182,7 @@ export class SegmentReader implements BlockSource {
     await readFullyAsync(this.#file, bytes, start)
     const blocks = new Map<number, Block>()
     for (let number = first; number <= last; number++) {
-      const cached = this.#blocks[number]?.block
+      const cached = this.#blocks[number]
       blocks.set(
         number,
         cached ?? this.#keep(number, this.#decode(bytes, this.index.offsetOf(number) - start, number)),
@@ -227,16 +211,17 @@ export class SegmentReader implements BlockSource {
 
   #keep(number: number, block: Block): Block {
     if (this.#isClosed) return block
-    const cached = new CachedBlock(block, this.#blocks, number)
-    if (this.#host.cache.add(cached) && cached.slot >= 0) this.#blocks[number] = cached
+    if (this.#host.cache.add(block) && block.slot >= 0) block.keepIn(this.#blocks, number)
     return block
   }
 
   #decode(bytes: Buffer, at: number, number: number, scratch?: Scratch): Block {
     const offset = this.index.offsetOf(number)
     const sizeBytes = this.index.endOf(number) - offset
-    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, scratch)
-    const block = Block.parse(payload)
+    const isCopied = !scratch && sizeBytes <= SCRATCH_SECTION_MAX
+    const into = isCopied ? plainScratch : scratch
+    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, into)
+    const block = Block.parse(payload, isCopied)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
     const { range } = this.meta

@@ -1,6 +1,7 @@
 import { fromBufferKey, toBufferKey } from 'ordered-binary'
 import { VarveError } from '../errors.js'
 import type { Encoding } from '../key/encoding.js'
+import { BufferCutter } from '../util/buffer-cutter.js'
 import { asBuffer, copyBytes } from '../util/bytes.js'
 import { nearestName } from '../util/option-names.js'
 
@@ -50,20 +51,26 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
     prepare: (value: string) => checkText(what, value),
     decode: (bytes, start, end) => bytes.toString('utf8', start, end) as never,
   }),
-  buffer: (what) => ({
-    isDirect: true,
-    fromNumber: (number) => Buffer.from(String(number)) as never,
-    prepare: (value: Uint8Array) => checkBytes(what, value),
-    decode: (bytes, start, end) => copyOut(bytes, start, end) as never,
-    decodeOwn: (bytes, start, end) => bytes.subarray(start, end) as never,
-  }),
-  view: (what) => ({
-    isDirect: true,
-    givesViews: true,
-    fromNumber: (number) => Buffer.from(String(number)) as never,
-    prepare: (value: Uint8Array) => checkBytes(what, value),
-    decode: (bytes, start, end) => bytes.subarray(start, end) as never,
-  }),
+  buffer: (what) => {
+    const cutter = new BufferCutter()
+    return {
+      isDirect: true,
+      fromNumber: (number) => Buffer.from(String(number)) as never,
+      prepare: (value: Uint8Array) => checkBytes(what, value),
+      decode: (bytes, start, end) => cutter.copy(bytes, start, end) as never,
+      decodeOwn: (bytes, start, end) => cutter.view(bytes, start, end) as never,
+    }
+  },
+  view: (what) => {
+    const cutter = new BufferCutter()
+    return {
+      isDirect: true,
+      givesViews: true,
+      fromNumber: (number) => Buffer.from(String(number)) as never,
+      prepare: (value: Uint8Array) => checkBytes(what, value),
+      decode: (bytes, start, end) => cutter.view(bytes, start, end) as never,
+    }
+  },
   json: (what) => ({
     isDirect: false,
     prepare: (value: unknown) => toJson(what, value),

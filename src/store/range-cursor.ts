@@ -106,8 +106,11 @@ export class RangeCursor {
     const merged = this.#merged
     const wasPlaced = this.#isPlaced
     this.#isPlaced = false
-    if (wasPlaced) this.#skipVersions()
-    else if (!this.#placeForward()) return false
+    if (wasPlaced) {
+      // It stands on what was given.
+      merged.next()
+      this.#skipVersions()
+    } else if (!this.#placeForward()) return false
     let walked = 0
     while (merged.isValid) {
       const entry = merged.current

@@ -193,18 +193,52 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
 }
 
 /** As `StoreRangeIterator`, without ever waiting: reads block the thread. Ends by itself or by `return`. */
-export function* iterateSync<T>(setup: IteratorSetup<T>): Generator<T> {
-  const { store, position, decode } = setup
-  store.tree.pin(position)
-  const cursor = new RangeCursor(store.tree.view.acquire(), BLOCKING, cursorOptions(setup))
-  try {
-    while (cursor.advance()) {
-      yield decode(cursor)
-      store.throwIfClosed()
+export class SyncRangeIterator<T> implements IterableIterator<T> {
+  readonly #setup: IteratorSetup<T>
+  #cursor: RangeCursor | undefined
+  #isDone = false
+
+  constructor(setup: IteratorSetup<T>) {
+    this.#setup = setup
+  }
+
+  next(): IteratorResult<T> {
+    if (this.#isDone) return { value: undefined, done: true }
+    try {
+      this.#setup.store.throwIfClosed()
+      const cursor = this.#cursor ?? this.#start()
+      if (cursor.advance()) return { value: this.#setup.decode(cursor), done: false }
+    } catch (error) {
+      this.#end()
+      throw error
     }
-  } finally {
-    cursor.close()
-    store.tree.unpin(position)
+    this.#end()
+    return { value: undefined, done: true }
+  }
+
+  return(): IteratorResult<T> {
+    this.#end()
+    return { value: undefined, done: true }
+  }
+
+  [Symbol.iterator](): this {
+    return this
+  }
+
+  /** Nothing is pinned before the first step. */
+  #start(): RangeCursor {
+    const { store, position } = this.#setup
+    store.tree.pin(position)
+    this.#cursor = new RangeCursor(store.tree.view.acquire(), BLOCKING, cursorOptions(this.#setup))
+    return this.#cursor
+  }
+
+  #end(): void {
+    this.#isDone = true
+    if (!this.#cursor) return
+    this.#cursor.close()
+    this.#setup.store.tree.unpin(this.#setup.position)
+    this.#cursor = undefined
   }
 }
 

@@ -7,7 +7,7 @@ import { type Codec, toBytes } from './codec.js'
 import type { Range, RangeIterator } from './contract.js'
 import { RANGE_NAMES } from './option-names.js'
 import type { RangeCursor } from './range-cursor.js'
-import { type Decode, type IteratorSetup, iterateSync, StoreRangeIterator } from './range-iterator.js'
+import { type Decode, type IteratorSetup, StoreRangeIterator, SyncRangeIterator } from './range-iterator.js'
 import { positionOf } from './snapshot.js'
 import type { Store } from './store.js'
 
@@ -36,15 +36,15 @@ export class RangeReader<K, V> {
   }
 
   entriesSync(range: Range<K>): IterableIterator<[K, V]> {
-    return iterateSync(this.#iteration(range, this.#decodeEntry))
+    return new SyncRangeIterator(this.#iteration(range, this.#decodeEntry))
   }
 
   keysSync(range: Range<K>): IterableIterator<K> {
-    return iterateSync(this.#iteration(range, this.#decodeKey))
+    return new SyncRangeIterator(this.#iteration(range, this.#decodeKey))
   }
 
   valuesSync(range: Range<K>): IterableIterator<V> {
-    return iterateSync(this.#iteration(range, this.#decodeValue))
+    return new SyncRangeIterator(this.#iteration(range, this.#decodeValue))
   }
 
   /** The range in bytes. @throws VarveError `VARVE_INVALID_ARGUMENT` for bounds that are none. */

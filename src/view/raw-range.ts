@@ -1,7 +1,7 @@
 import type { KeyRange } from '../key/key-range.js'
 import { copyOut } from '../store/codec.js'
 import type { RangeCursor } from '../store/range-cursor.js'
-import { type IteratorSetup, iterateSync, StoreRangeIterator } from '../store/range-iterator.js'
+import { type IteratorSetup, StoreRangeIterator, SyncRangeIterator } from '../store/range-iterator.js'
 import type { Store } from '../store/store.js'
 import { successor } from '../util/bytes.js'
 import type { RawEntry } from './merged-range.js'
@@ -33,8 +33,12 @@ export function rawEntries(
 }
 
 /** As `rawEntries`; reads block the thread. */
-export function rawEntriesSync(store: Store, range: KeyRange, isReverse: boolean): Generator<RawEntry> {
-  return iterateSync(setup(store, range, isReverse, store.position))
+export function rawEntriesSync(
+  store: Store,
+  range: KeyRange,
+  isReverse: boolean,
+): SyncRangeIterator<RawEntry> {
+  return new SyncRangeIterator(setup(store, range, isReverse, store.position))
 }
 
 /** What comes after `key`; without one everything. */
