@@ -194,6 +194,12 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
 
 /** As `StoreRangeIterator`, without ever waiting: reads block the thread. Ends by itself or by `return`. */
 export class SyncRangeIterator<T> implements IterableIterator<T> {
+  static {
+    // What built-in iterators inherit: `map`, `filter` and their like where the runtime has them.
+    const builtIn: object = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()))
+    Object.setPrototypeOf(SyncRangeIterator.prototype, builtIn)
+  }
+
   readonly #setup: IteratorSetup<T>
   #cursor: RangeCursor | undefined
   #isDone = false

@@ -215,6 +215,31 @@ describe('an iterator', () => {
     expect(seen).toEqual(KEYS)
   })
 
+  it('a sync one pins from its first step to its end, break, return or a close of the store', async () => {
+    const pins = () => db.stats().snapshots.count
+    const idle = db.keysSync()
+    expect(pins()).toBe(0)
+    for (const _ of db.keysSync()) if (pins() === 1) break
+    expect(pins()).toBe(0)
+    expect([...idle]).toEqual(KEYS)
+    expect(pins()).toBe(0)
+    const returned = db.entriesSync()
+    returned.next()
+    expect(returned.return?.().done).toBe(true)
+    expect(returned.next().done).toBe(true)
+    expect(pins()).toBe(0)
+    const open = db.valuesSync()
+    open.next()
+    await db.close()
+    expect(await codeOf(async () => open.next())).toBe('VARVE_CLOSED')
+    expect(open.next().done).toBe(true)
+  })
+
+  it('a sync one is an iterator as the built-in ones are', () => {
+    const builtIn: object = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()))
+    expect(Object.prototype.isPrototypeOf.call(builtIn, db.keysSync())).toBe(true)
+  })
+
   it('that is closed during next answers it or says VARVE_CLOSED, and lets go', async () => {
     const iterator = db.keys()
     const step = codeOf(() => iterator.next())
