@@ -52,13 +52,15 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
     decode: (bytes, start, end) => bytes.toString('utf8', start, end) as never,
   }),
   buffer: (what) => {
-    const cutter = new BufferCutter()
+    // One for each: a scan goes back and forth between memtables and blocks.
+    const copies = new BufferCutter()
+    const views = new BufferCutter()
     return {
       isDirect: true,
       fromNumber: (number) => Buffer.from(String(number)) as never,
       prepare: (value: Uint8Array) => checkBytes(what, value),
-      decode: (bytes, start, end) => cutter.copy(bytes, start, end) as never,
-      decodeOwn: (bytes, start, end) => cutter.view(bytes, start, end) as never,
+      decode: (bytes, start, end) => copies.copy(bytes, start, end) as never,
+      decodeOwn: (bytes, start, end) => views.view(bytes, start, end) as never,
     }
   },
   view: (what) => {
