@@ -4,7 +4,7 @@ import { memoryEnv } from '../../src/env/memory-env.js'
 import { type Database, ingest, type OpenOptions, open } from '../../src/index.js'
 import { serveLog } from '../../src/replication.js'
 import { caughtUp, logOf, openMemoryFollower } from '../replication/helpers.js'
-import { codeOf, dump, failureOf, openMemory, pad, recovered, STORE, TINY } from './helpers.js'
+import { codeOf, dump, failureOf, openMemory, pad, recovered, STORE, TINY, until } from './helpers.js'
 
 const opened: { close(): Promise<unknown> }[] = []
 afterEach(async () => {
@@ -66,7 +66,16 @@ describe('ingest', () => {
     expect(levels.at(-1)!.segments + levels[1]!.segments).toBeGreaterThan(0)
     await db.verify()
     expect((await db.keys().all()).length).toBe(1500)
-    // What comes on top is merged as ever.
+    // What lies on top of older entries is merged as ever, though no other flush touches it.
+    for (const from of [1250, 1330]) {
+      for (let i = from; i < from + 30; i++) await db.put(`k${pad(i)}`, `${Math.sin(i)}${Math.cos(i)}`)
+      await db.flush()
+    }
+    await until(() => db.stats().jobs.compactions > 0)
+    expect(db.stats().jobs.compactions).toBeGreaterThan(0)
+    expect(await db.getMany([`k${pad(1253)}`, `k${pad(1333)}`])).toEqual(
+      [1253, 1333].map((i) => `${Math.sin(i)}${Math.cos(i)}`),
+    )
     await db.put('k00000', 'new')
     for (let i = 0; i < 150; i++) await db.put(`k${pad((i * 977) % 1500)}`, 'x'.repeat(40))
     await db.flush()
@@ -118,6 +127,12 @@ describe('ingest', () => {
       })
       expect(db.position).toBe(0)
     }
+    const pair: [string, string][] = [
+      ['b', ''],
+      ['a', ''],
+    ]
+    expect((await failureOf(() => ingest(db, pair, { batchBytes: 1 })))?.message).toMatch(/^entry 1 sorts/)
+    await db.clear()
     // Across the edge of a batch, too.
     const source = [...entries(100), ['k00098', ''] as [string, string]]
     expect((await failureOf(() => ingest(db, slowly(source), { batchBytes: 64 })))?.message).toMatch(
