@@ -23,6 +23,11 @@ export function logFileName(number: number): string {
   return `${digits(number)}.log`
 }
 
+/** Where a log file is written that takes the place of the one of that number. */
+export function temporaryLogName(number: number): string {
+  return `${logFileName(number)}.tmp`
+}
+
 export function segmentFileName(number: number): string {
   return `${digits(number)}.seg`
 }

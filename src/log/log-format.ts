@@ -11,7 +11,9 @@
  *
  * Little-endian. A frame's crc covers everything after itself and starts from the file's seed, the crc of the
  * store's id and the file's number, so that bytes of another file are never valid here, and frames can be told
- * from noise even where the header is damaged. `chain` is the crc of all frame crcs of a file, in order.
+ * from noise even where the header is damaged. `chain` is the crc of the crcs of all frames of a file that hold
+ * batches, in order. `previous...` name the file that this one follows and where its batches end, also where a
+ * recovery has read that file and starts this one; all 0: no file comes before it.
  *
  * Invariants
  *  L1 Positions are dense: a frame's first position follows the last one of the frame, or file, before it.
@@ -19,7 +21,12 @@
  *     then durable data is damaged.
  *  L3 A file is synced only after all older ones: a frame that says anything of its file was synced proves that
  *     every older file was whole on disk.
- *  L4 An end frame closes a file for good.
+ *  L4 An end frame closes a file for good. It is written once all before it was synced.
+ *  L5 A file that recovery can do without is history only if it was synced before, or written anew by the recovery
+ *     that read it: where a sync had failed, the system may hold bytes that it takes for written and that are on no
+ *     disk, and to sync them once more tells nothing. The manifest's `firstLogNumber` leaves the others out.
+ *  L6 History has no hole: files go oldest first, and one counts only if the next one kept names it as the one it
+ *     follows. Removals need not reach the disk in their order.
  * Source: LevelDB's log_format.md and Pebble's sync-offset chunks; differs in framing whole groups.
  */
 import { corruption, VarveError } from '../errors.js'

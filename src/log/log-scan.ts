@@ -19,6 +19,8 @@ export interface LogScan {
   readonly lastPosition: Position
   /** Offset after the last whole frame. */
   readonly endOffset: number
+  /** Offset after the last frame that holds batches, and the chain up to there. */
+  readonly batchesEnd: number
   readonly chain: number
   /** Closed by an end frame. */
   readonly isEnded: boolean
@@ -44,6 +46,7 @@ export function scanLog(
 ): LogScan {
   let at = LOG_HEADER_BYTES
   let lastPosition = header.basePosition
+  let batchesEnd = at
   let chain = 0
   let isEnded = false
   let provesOlderSynced = false
@@ -51,10 +54,15 @@ export function scanLog(
     if (!isFrame(bytes, at, seed)) break
     const frame = readFrameHeader(bytes, at)
     if (frame.syncedUpTo > 0) provesOlderSynced = true
-    if (frame.kind === FRAME_END) isEnded = true
-    else lastPosition = visitBatches(bytes, at, frame, lastPosition, file, visit)
-    chain = extendChain(chain, bytes, at)
-    at += FRAME_HEADER_BYTES + frame.bodyBytes
+    const end = at + FRAME_HEADER_BYTES + frame.bodyBytes
+    if (frame.kind === FRAME_END) {
+      isEnded = true
+    } else {
+      lastPosition = visitBatches(bytes, at, frame, lastPosition, file, visit)
+      chain = extendChain(chain, bytes, at)
+      batchesEnd = end
+    }
+    at = end
   }
   const isTorn = !isZero(bytes, at, bytes.length)
   if (isTorn) {
@@ -64,7 +72,7 @@ export function scanLog(
       throw corruption(file, at, `a damaged frame before byte ${proof}, where it was known to be on disk`)
     }
   }
-  return { lastPosition, endOffset: at, chain, isEnded, isTorn, provesOlderSynced }
+  return { lastPosition, endOffset: at, batchesEnd, chain, isEnded, isTorn, provesOlderSynced }
 }
 
 /**

@@ -3,6 +3,7 @@ import { joinPath, logFileName } from '../env/file-names.js'
 import { writeFully } from '../env/write-fully.js'
 import { ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import { assert } from '../util/assert.js'
 import {
   extendChain,
   FRAME_BATCHES,
@@ -23,6 +24,14 @@ const RESERVE_BYTES_MAX = 256 * 1024
 const RESERVE_AFTER_BYTES_MAX = 32 * 1024
 const ZEROS = Buffer.alloc(RESERVE_BYTES_MAX)
 
+/** Where a log file ends that another one follows. */
+export interface LogEnd {
+  readonly number: number
+  /** Bytes of its header and of all frames that hold batches. */
+  readonly bytes: number
+  readonly chain: number
+}
+
 /** One log file while it is written. `memory` holds the same bytes at the same offsets. */
 export interface LogInProgress {
   readonly number: number
@@ -38,16 +47,20 @@ export interface LogInProgress {
   reservedTo: number
   lastPosition: Position
   chain: number
-  /** A sync on another thread holds the file: it must not be closed under it. */
-  isSyncing: boolean
+  /**
+   * A sync on another thread, which never rejects: the file must not be closed under it. Nor is it synced twice at
+   * once: of two such syncs only one would be told that writing has failed.
+   */
+  syncing: Promise<void> | undefined
   isForgotten: boolean
 }
 
 /**
  * Appends frames to the current log file and starts the next one. The only writer of log files.
  *
- * The caller encodes batches into `current.memory` from `bodyStart` on, then seals them as one frame. After any
- * failed write or sync it must not be used again: what a failed sync left in the page cache is unknown.
+ * The caller encodes batches into `current.memory` from `bodyStart` on, then seals them as one frame. After a failed
+ * write or sync every later one throws the same: the system may hold what could not be written for written, and a
+ * second sync would succeed without it.
  */
 export class LogWriter {
   readonly #env: Env
@@ -57,6 +70,7 @@ export class LogWriter {
   /** Older files not known to be on disk, oldest first: synced before the current one. */
   #unsynced: LogInProgress[] = []
   #isNameDurable = true
+  #failure: unknown
 
   constructor(env: Env, directory: string, storeId: Uint8Array) {
     this.#env = env
@@ -78,23 +92,34 @@ export class LogWriter {
     return !this.#isNameDurable || this.#unsynced.length > 0 || current.syncedTo < current.writtenTo
   }
 
-  /** Starts a new file after the current one. Its name is durable after the next sync. */
-  start(number: number, memory: Buffer, basePosition: Position): void {
+  /** A sync runs on another thread: `sync` must wait for it. */
+  get isSyncing(): boolean {
+    return this.current.syncing !== undefined || this.#unsynced.some(({ syncing }) => syncing !== undefined)
+  }
+
+  /**
+   * Starts a new file after the current one. Its name is durable after the next sync.
+   * @param recovered the file that the first one follows, which recovery has read; undefined: there is none.
+   */
+  start(number: number, memory: Buffer, basePosition: Position, recovered?: LogEnd): void {
     const seed = logSeed(this.#storeId, number)
     const previous = this.#current
+    const end = previous
+      ? { number: previous.number, bytes: previous.sealedTo, chain: previous.chain }
+      : recovered
     writeLogHeader(memory, {
       number,
       basePosition,
-      previousNumber: previous?.number ?? 0,
-      previousBytes: previous?.sealedTo ?? 0,
-      previousChain: previous?.chain ?? 0,
+      previousNumber: end?.number ?? 0,
+      previousBytes: end?.bytes ?? 0,
+      previousChain: end?.chain ?? 0,
       storeId: this.#storeId,
       createdMs: this.#env.clock.wallMs(),
     })
     // The names become durable in their order: a log without its older part could not be opened.
     if (previous) this.#syncName()
     const path = joinPath(this.#directory, logFileName(number))
-    const file = guard(path, 'creating', () => this.#env.fs.open(path, 'create'))
+    const file = this.#attempt(path, 'creating', () => this.#env.fs.open(path, 'create'))
     this.#isNameDurable = false
     if (previous) this.#unsynced.push(previous)
     this.#current = {
@@ -109,7 +134,7 @@ export class LogWriter {
       reservedTo: 0,
       lastPosition: basePosition,
       chain: 0,
-      isSyncing: false,
+      syncing: undefined,
       isForgotten: false,
     }
     this.write()
@@ -125,7 +150,8 @@ export class LogWriter {
   write(): void {
     const log = this.current
     if (log.writtenTo === log.sealedTo) return
-    writeFully(log.file, log.memory.subarray(log.writtenTo, log.sealedTo), log.writtenTo)
+    const bytes = log.memory.subarray(log.writtenTo, log.sealedTo)
+    this.#attempt(log.file.path, 'writing', () => writeFully(log.file, bytes, log.writtenTo))
     log.writtenTo = log.sealedTo
   }
 
@@ -145,16 +171,21 @@ export class LogWriter {
       writeFully(log.file, ZEROS.subarray(0, end - log.writtenTo), log.writtenTo)
       log.reservedTo = end
     } catch (error) {
-      if (ioError(error, 'writing', log.file.path).code !== 'VARVE_NO_SPACE') throw error
+      const failure = ioError(error, 'writing', log.file.path)
+      if (failure.code !== 'VARVE_NO_SPACE') {
+        this.#failure = failure
+        throw failure
+      }
       log.reservedTo = log.memory.length
     }
   }
 
-  /** Everything written so far is on disk afterwards. Blocks the thread. */
+  /** Everything written so far is on disk afterwards. Blocks the thread. Not while `isSyncing`. */
   sync(): void {
-    for (const log of this.#unsynced) syncLog(log)
+    assert(!this.isSyncing, 'no file is synced twice at once')
+    for (const log of this.#unsynced) this.#syncLog(log)
     this.#releaseSynced(this.#unsynced)
-    syncLog(this.current)
+    this.#syncLog(this.current)
     this.#syncName()
   }
 
@@ -163,16 +194,16 @@ export class LogWriter {
     const older = [...this.#unsynced]
     const { current } = this
     const writtenTo = current.writtenTo
-    for (const log of older) await syncLogAsync(log, log.writtenTo)
+    for (const log of older) await this.#syncLogAsync(log, log.writtenTo)
     this.#releaseSynced(older)
-    await syncLogAsync(current, writtenTo)
+    await this.#syncLogAsync(current, writtenTo)
     this.#syncName()
   }
 
   /** Complete files up to `number` are on disk afterwards, under their names. */
   async syncUpTo(number: number): Promise<void> {
     const complete = this.#unsynced.filter((log) => log.number <= number)
-    for (const log of complete) await syncLogAsync(log, log.writtenTo)
+    for (const log of complete) await this.#syncLogAsync(log, log.writtenTo)
     this.#releaseSynced(complete)
     this.#syncName()
   }
@@ -183,7 +214,7 @@ export class LogWriter {
     this.#unsynced = this.#unsynced.filter((log) => log.number > number)
     for (const log of obsolete) {
       log.isForgotten = true
-      if (!log.isSyncing) log.file.close()
+      if (!log.syncing) log.file.close()
     }
   }
 
@@ -223,35 +254,49 @@ export class LogWriter {
 
   #syncName(): void {
     if (this.#isNameDurable) return
-    guard(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))
+    this.#attempt(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))
     this.#isNameDurable = true
   }
-}
 
-function syncLog(log: LogInProgress): void {
-  if (log.syncedTo === log.writtenTo) return
-  guard(log.file.path, 'syncing', () => log.file.sync())
-  log.syncedTo = log.writtenTo
-}
-
-async function syncLogAsync(log: LogInProgress, writtenTo: number): Promise<void> {
-  if (log.syncedTo >= writtenTo || log.isForgotten) return
-  log.isSyncing = true
-  try {
-    await log.file.syncAsync()
-  } catch (error) {
-    throw ioError(error, 'syncing', log.file.path)
-  } finally {
-    log.isSyncing = false
-    if (log.isForgotten) log.file.close()
+  #syncLog(log: LogInProgress): void {
+    if (log.syncedTo === log.writtenTo) return
+    this.#attempt(log.file.path, 'syncing', () => log.file.sync())
+    log.syncedTo = log.writtenTo
   }
-  log.syncedTo = Math.max(log.syncedTo, writtenTo)
-}
 
-function guard<T>(file: string, doing: string, action: () => T): T {
-  try {
-    return action()
-  } catch (error) {
-    throw ioError(error, doing, file)
+  async #syncLogAsync(log: LogInProgress, writtenTo: number): Promise<void> {
+    while (log.syncing) await log.syncing
+    this.#throwIfFailed()
+    if (log.syncedTo >= writtenTo || log.isForgotten) return
+    log.syncing = log.file
+      .syncAsync()
+      .then(
+        () => {
+          log.syncedTo = Math.max(log.syncedTo, writtenTo)
+        },
+        (error) => {
+          this.#failure ??= ioError(error, 'syncing', log.file.path)
+        },
+      )
+      .finally(() => {
+        log.syncing = undefined
+        if (log.isForgotten) log.file.close()
+      })
+    await log.syncing
+    this.#throwIfFailed()
+  }
+
+  #attempt<T>(file: string, doing: string, action: () => T): T {
+    this.#throwIfFailed()
+    try {
+      return action()
+    } catch (error) {
+      this.#failure = ioError(error, doing, file)
+      throw this.#failure
+    }
+  }
+
+  #throwIfFailed(): void {
+    if (this.#failure) throw this.#failure
   }
 }

@@ -376,7 +376,7 @@ export class CommitPipeline {
   /** A single durable write on a quick disk is synced in the thread, as SQLite does; else on another one. */
   #syncSoon(): void {
     if (this.#syncing) return
-    if (this.#syncWaiters.length > 1 || !this.#syncPacer.isQuick) {
+    if (this.#syncWaiters.length > 1 || !this.#syncPacer.isQuick || this.#log.isSyncing) {
       void this.#startSync()
       return
     }

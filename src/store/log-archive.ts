@@ -2,13 +2,13 @@ import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
 import { readFully } from '../env/write-fully.js'
-import { corruption, type VarveError } from '../errors.js'
+import type { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, type LogHeader, readFrameHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
 import type { LogRetentionOptions } from './contract.js'
 import type { HeldCursor } from './held-cursors.js'
-import { readRetainedHeader } from './retained-log.js'
+import { type NextLog, readRetained } from './retained-log.js'
 
 /** A reader's hold on the log: what comes after its position stays, up to the cap on what pins may hold. */
 export interface LogPin {
@@ -48,27 +48,30 @@ export class LogArchive {
   }
 
   /**
-   * Takes stock of retained files: `numbers` ascending, `lastPosition` where the newest of them ends. Files that
-   * do not line up with the next one are not part of the log any more and are removed. A damaged one stays, with
-   * all before it: the log begins after it.
+   * Takes stock of retained files: `numbers` ascending, `next` the log file after the newest of them. Files that do
+   * not line up with the next one are not part of the log any more and are removed. A damaged one stays, with all
+   * before it: the log begins after it.
    */
-  load(numbers: readonly number[], lastPosition: Position): void {
-    let end = lastPosition
-    let next: LogHeader | undefined
+  load(numbers: readonly number[], next: NextLog & Partial<LogHeader>): void {
+    const { env, directory, storeId } = this.#setup
+    const leftOver: number[] = []
+    let following = next
     for (const number of [...numbers].reverse()) {
-      const header = this.#readHeader(number)
-      if (this.#damage) return
-      const isNext = header && (!next || next.previousNumber === 0 || next.previousNumber === number)
-      const info = isNext ? this.#inspect(number, end, header, next) : undefined
-      if (this.#damage) return
-      if (info && info.basePosition <= end) {
+      try {
+        const header = readRetained(env, directory, number, storeId, following)
+        const info = header && this.#inspect(number, header, following)
+        if (!info) {
+          leftOver.unshift(number)
+          continue
+        }
         this.#files.unshift(info)
-        end = info.basePosition
-        next = header
-      } else {
-        this.#remove(number)
+        following = header
+      } catch (error) {
+        this.#damage = error as VarveError
+        break
       }
     }
+    for (const number of leftOver) this.#remove(number)
   }
 
   /** Why the log does not reach back as far as its files do. */
@@ -175,40 +178,20 @@ export class LogArchive {
     })
   }
 
-  #readHeader(number: number): LogHeader | undefined {
-    const { env, directory, storeId } = this.#setup
-    try {
-      return readRetainedHeader(env, directory, number, storeId)
-    } catch (error) {
-      this.#damage = error as VarveError
-      return undefined
-    }
-  }
-
-  /** Undefined, and damage, where the end of the file is missing. @param next the header of the file after it, if one is kept. */
+  /** Undefined where the file is gone meanwhile. */
   #inspect(
     number: number,
-    lastPosition: Position,
-    header: LogHeader,
-    next: LogHeader | undefined,
+    { basePosition, createdMs }: LogHeader,
+    next: NextLog & Partial<LogHeader>,
   ): LogFileInfo | undefined {
     const { env, directory } = this.#setup
     const path = joinPath(directory, logFileName(number))
     const stat = env.fs.stat(path)
     if (!stat) return undefined
     const { sizeBytes, modifiedMs } = stat
-    if (next?.previousNumber === number && sizeBytes < next.previousBytes) {
-      this.#damage = corruption(
-        path,
-        sizeBytes,
-        `the file ends too early: it had ${next.previousBytes} bytes`,
-      )
-      return undefined
-    }
-    const { basePosition, createdMs } = header
     const openedMs = this.#firstFrameMs(path, sizeBytes) ?? createdMs
-    const closedMs = Math.max(openedMs, Math.min(next?.createdMs ?? modifiedMs, modifiedMs))
-    return { number, basePosition, lastPosition, sizeBytes, openedMs, closedMs }
+    const closedMs = Math.max(openedMs, Math.min(next.createdMs ?? modifiedMs, modifiedMs))
+    return { number, basePosition, lastPosition: next.basePosition, sizeBytes, openedMs, closedMs }
   }
 
   #firstFrameMs(path: string, sizeBytes: number): number | undefined {

@@ -19,7 +19,7 @@ import { type SavedLog, saveLog, storeIdOfLog } from './repair-log.js'
 import type { DamagedFile, RepairLoss, RepairReport } from './repair-report.js'
 import { damageOf, describeSegment, findSegmentDamage, saveSegment } from './repair-segment.js'
 import { replayLogs } from './replay.js'
-import { readRetainedHeader } from './retained-log.js'
+import { firstNeededLog, readRetained } from './retained-log.js'
 
 const SEGMENT_BYTES = 32 * 2 ** 20
 const BLOCK_BYTES = 8192
@@ -147,8 +147,8 @@ class Repair {
     const first = joinPath(this.#directory, logFileName(logNumbers[0] ?? version.logNumber))
     try {
       let position = flushedPosition
-      const memtables = replayLogs({ env, directory: this.#directory, storeId, logNumbers, flushedPosition })
-      for (const memtable of memtables) position = memtable.lastPosition
+      const logs = replayLogs({ env, directory: this.#directory, storeId, logNumbers, flushedPosition })
+      for (const { memtable } of logs) position = memtable.lastPosition
       this.#position = Math.max(this.#position, position)
       if (position >= version.durablePosition) return true
       const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`
@@ -161,16 +161,20 @@ class Repair {
 
   /** Log files that recovery does not need: the changes in a damaged one, and before it, are given up. */
   async #checkHistory({ version, storeId }: RecoveredManifest): Promise<void> {
-    const retained = this.#logNumbers(0).filter((number) => number < version.logNumber)
-    let lastPosition = version.flushedPosition
+    const env = this.#env
+    const directory = this.#directory
+    const needed = this.#logNumbers(version.logNumber)[0]
+    const retained = this.#logNumbers(version.firstLogNumber).filter((number) => number < version.logNumber)
+    let next = firstNeededLog(env, directory, needed, storeId, version.flushedPosition)
     for (const number of retained.reverse()) {
       try {
-        const header = readRetainedHeader(this.#env, this.#directory, number, storeId)
+        const header = readRetained(env, directory, number, storeId, next)
         // Left over by a crash: the next open removes it.
-        if (!header || header.basePosition > lastPosition) continue
+        if (!header) continue
         const { basePosition } = header
-        await this.#finish(verifyLog(this.#env, this.#directory, { number, basePosition, lastPosition }))
-        lastPosition = basePosition
+        const lastPosition = next.basePosition
+        await this.#finish(verifyLog(env, directory, { number, basePosition, lastPosition }))
+        next = header
         this.#advance(logFileName(number))
       } catch (error) {
         this.#damaged.push(damageOf(error, joinPath(this.#directory, logFileName(number))))

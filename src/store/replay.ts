@@ -5,6 +5,7 @@ import { corruption, ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, logSeed, readLogHeader } from '../log/log-format.js'
 import { checkHeaderless, type LogScan, scanLog } from '../log/log-scan.js'
+import type { LogEnd } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
 
 export interface ReplayOptions {
@@ -16,11 +17,15 @@ export interface ReplayOptions {
   readonly flushedPosition: Position
 }
 
-interface ReadLog {
-  readonly number: number
-  readonly path: string
+/** A log file that recovery has read. */
+export interface ReplayedLog {
   readonly memtable: Memtable
   readonly scan: LogScan
+}
+
+interface ReadLog extends ReplayedLog {
+  readonly number: number
+  readonly path: string
   readonly previousNumber: number
   readonly previousBytes: number
   readonly previousChain: number
@@ -33,7 +38,7 @@ interface ReadLog {
  * disk: then it is damaged.
  * @throws VarveError `VARVE_CORRUPTION`.
  */
-export function* replayLogs(options: ReplayOptions): Generator<Memtable> {
+export function* replayLogs(options: ReplayOptions): Generator<ReplayedLog> {
   let position = options.flushedPosition
   let previous: ReadLog | undefined
   for (const [i, number] of options.logNumbers.entries()) {
@@ -58,13 +63,31 @@ export function* replayLogs(options: ReplayOptions): Generator<Memtable> {
       throw corruption(log.path, 0, `it starts after position ${log.memtable.basePosition}, not ${position}`)
     }
     position = log.scan.lastPosition
-    yield log.memtable
+    yield log
     if (log.scan.isTorn && !isLast) {
       refuseIfProvenDurable(options, i + 1, log.path, log.scan.endOffset)
       return
     }
     previous = log
   }
+}
+
+/** The last log file that a recovery has read, as the next one names it; undefined: there is none. */
+export function endOfReplay(logs: readonly ReplayedLog[]): LogEnd | undefined {
+  const last = logs[logs.length - 1]
+  if (!last) return undefined
+  return { number: last.memtable.logNumber, bytes: last.scan.batchesEnd, chain: last.scan.chain }
+}
+
+/**
+ * Numbers of the files of which it is not known that all they hold is on disk. Their bytes were read, but perhaps
+ * out of memory that the system believes to be on disk already: a sync that fails may leave it so, and the next one
+ * of the same file then reports success for bytes that the power takes away.
+ */
+export function notKnownDurable(logs: readonly ReplayedLog[]): ReadonlySet<number> {
+  const newestProof = logs.findLastIndex(({ scan }) => scan.provesOlderSynced)
+  const unknown = logs.filter(({ scan }, i) => !scan.isEnded && i >= newestProof)
+  return new Set(unknown.map(({ memtable }) => memtable.logNumber))
 }
 
 function follows(log: ReadLog, previous: ReadLog): boolean {

@@ -4,7 +4,13 @@ import { FileRemover } from '../env/file-remover.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, STORE_ID_BYTES } from '../log/log-format.js'
+import {
+  FRAME_HEADER_BYTES,
+  LOG_HEADER_BYTES,
+  readFrameHeader,
+  readLogHeader,
+  STORE_ID_BYTES,
+} from '../log/log-format.js'
 import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
@@ -23,7 +29,9 @@ import { FairTurn } from './fair-turn.js'
 import { heldCursors } from './held-cursors.js'
 import { LogArchive } from './log-archive.js'
 import type { StoreOptions } from './options.js'
-import { replayLogs } from './replay.js'
+import { endOfReplay, notKnownDurable, type ReplayedLog, replayLogs } from './replay.js'
+import { firstNeededLog } from './retained-log.js'
+import { rewriteLog } from './rewrite-log.js'
 import { StallClock } from './stall-clock.js'
 import { refuseForeignWrites } from './write-refusal.js'
 
@@ -100,7 +108,7 @@ export class Store {
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
-      onWritten: (memtable) => this.#keepHistory(memtable.logNumber),
+      onWritten: (memtable) => this.#keepHistory(memtable),
       onFlushed: (memtable) => this.#onFlushed(memtable),
       onFailure: (error) => this.#onBackgroundFailure(error),
       emit: (event) => this.events.emit(event),
@@ -137,7 +145,7 @@ export class Store {
     const { flushedPosition } = version
     const logNumbers = logsFrom(listing, version.logNumber)
     const recovered = [...replayLogs({ env, directory, storeId, logNumbers, flushedPosition })]
-    const position = recovered[recovered.length - 1]?.lastPosition ?? flushedPosition
+    const position = recovered[recovered.length - 1]?.memtable.lastPosition ?? flushedPosition
     if (position < version.durablePosition) {
       const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`
       throw corruption(joinPath(directory, logFileName(logNumbers[0] ?? version.logNumber)), 0, what)
@@ -151,12 +159,12 @@ export class Store {
     const parts = { directory, options, lock, storeId, tree, pool, remover }
     const store = new Store({ ...parts, lastPosition: position })
     try {
-      for (const [i, memtable] of recovered.entries()) {
+      for (const [i, { memtable }] of recovered.entries()) {
         if (i === 0) tree.replaceEmptyActive(memtable)
         else tree.rotate(memtable)
       }
       if (options.readOnly) store.#takeStock(listing, logNumbers[0], flushedPosition)
-      else await store.#startWriting(recovered.length > 0, position, listing)
+      else await store.#startWriting(recovered, position, listing)
       store.#seedTimes(recovered)
     } catch (error) {
       store.#cancelRoll?.()
@@ -278,17 +286,22 @@ export class Store {
       await this.scheduler.flushed()
       this.#throwIfFailed()
     }
-    this.#log.sync()
+    await this.#log.syncAsync()
     this.#log.writeEnd()
-    this.#log.sync()
+    await this.#log.syncAsync()
     await this.tree.versions.commit({ durablePosition: this.position })
   }
 
   /** What the logs held goes into segments, then a new log starts: an old one is never appended to. */
-  async #startWriting(hasRecovered: boolean, position: Position, listing: DirectoryListing): Promise<void> {
+  async #startWriting(
+    recovered: readonly ReplayedLog[],
+    position: Position,
+    listing: DirectoryListing,
+  ): Promise<void> {
     const { versions } = this.tree
     versions.rotate()
-    if (hasRecovered) {
+    if (recovered.length > 0) {
+      this.#replayed = { numbers: notKnownDurable(recovered), hasViews: listing.hasViews }
       this.tree.rotate(new Memtable(Buffer.alloc(0), 0, position))
       let failure: unknown
       this.#onRecoveryFailure = (error) => {
@@ -302,7 +315,7 @@ export class Store {
     // The manifest lets go of the old logs before the new one exists: no later recovery mixes them.
     await versions.commit({ logNumber: number, durablePosition: position })
     const memory = this.#pool.take(0)
-    this.#log.start(number, memory, position)
+    this.#log.start(number, memory, position, endOfReplay(recovered))
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
     if (this.#earlyFailure !== undefined) this.#pipeline.fail(this.#earlyFailure)
@@ -312,6 +325,8 @@ export class Store {
     this.scheduler.wake()
   }
 
+  /** Of the log files that recovery has read: the numbers of those not known to be on disk. */
+  #replayed: { readonly numbers: ReadonlySet<number>; readonly hasViews: boolean } | undefined
   #onRecoveryFailure: ((error: unknown) => void) | undefined
   /** What ended background work before there was a pipeline to stop. */
   #earlyFailure: unknown
@@ -375,20 +390,27 @@ export class Store {
     })
   }
 
-  #seedTimes(recovered: readonly Memtable[]): void {
+  #seedTimes(recovered: readonly ReplayedLog[]): void {
     for (const { basePosition, openedMs } of this.archive.files) this.times.seed(basePosition + 1, openedMs)
     if (!this.options.readOnly) return
-    for (const memtable of recovered) {
+    for (const { memtable } of recovered) {
       if (!memtable.isEmpty) this.times.seed(memtable.basePosition + 1, firstChangeMs(memtable))
     }
   }
 
   /** A file that stays for readers of the log is on disk before recovery can do without it: no hole in what they read. */
-  async #keepHistory(logNumber: number): Promise<void> {
+  async #keepHistory({ logNumber, bytes, endOffset }: Memtable): Promise<boolean> {
     const isRead = this.options.log.maxBytes > 0 || this.archive.hasPins || this.tree.cursors().size > 0
-    if (!isRead) return
+    if (!isRead && !this.#replayed?.hasViews) return false
     if (this.#pipeline) await this.#log.syncUpTo(logNumber)
-    else await syncFile(this.env, joinPath(this.directory, logFileName(logNumber)))
+    else if (this.#replayed?.numbers.has(logNumber))
+      await rewriteLog(
+        this.env,
+        this.directory,
+        logNumber,
+        bytes.subarray(0, Math.max(endOffset, LOG_HEADER_BYTES)),
+      )
+    return true
   }
 
   #onFlushed(memtable: Memtable): void {
@@ -419,16 +441,20 @@ export class Store {
       if (isOrphan) removeIfThere(this.env, path)
     }
     const retained = logsFrom(listing, version.firstLogNumber).filter((number) => number < logNumber)
-    this.archive.load(retained, position)
+    this.archive.load(retained, readLogHeader(this.#log.current.memory, '')!)
     if (listing.hasViews) this.#holdForViews(position)
     this.archive.trim(position)
   }
 
   /** The log files that a read-only store finds beside those it replayed; it removes none. */
   #takeStock(listing: DirectoryListing, firstReplayed: number | undefined, flushedPosition: Position): void {
-    const older = logsFrom(listing, 0).filter((number) => number < (firstReplayed ?? Number.MAX_SAFE_INTEGER))
+    const kept = logsFrom(listing, this.tree.version.firstLogNumber)
+    const older = kept.filter((number) => number < (firstReplayed ?? Number.MAX_SAFE_INTEGER))
     this.archive.keepFiles()
-    this.archive.load(older, flushedPosition)
+    this.archive.load(
+      older,
+      firstNeededLog(this.env, this.directory, firstReplayed, this.storeId, flushedPosition),
+    )
   }
 
   /** Where views stand is known once they are opened: until then everything the log still has is theirs. */
@@ -470,19 +496,6 @@ function removeIfThere(env: Env, path: string): void {
   try {
     if (env.fs.stat(path)) env.fs.remove(path)
   } catch {}
-}
-
-async function syncFile(env: Env, path: string): Promise<void> {
-  try {
-    const file = env.fs.open(path, 'read')
-    try {
-      await file.syncAsync()
-    } finally {
-      file.close()
-    }
-  } catch (error) {
-    throw ioError(error, 'syncing', path)
-  }
 }
 
 function newStoreId(env: Env): Buffer {

@@ -17,8 +17,11 @@ const FLUSH_LANE = 0
 const MERGE_LANE = 1
 
 export interface SchedulerHooks {
-  /** A memtable is about to be in segments only: its log file is needed no more, but as history. */
-  onWritten(memtable: Memtable): Promise<void>
+  /**
+   * A memtable is about to be in segments only: its log file is needed no more, but as history. Whether it is that,
+   * and durable.
+   */
+  onWritten(memtable: Memtable): Promise<boolean>
   /** A memtable is in segments, durably. */
   onFlushed(memtable: Memtable): void
   /** Background work failed for good: no write may be taken any more. */
@@ -148,12 +151,14 @@ export class Scheduler {
     const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
-    await this.#hooks.onWritten(memtable)
+    const isKept = await this.#hooks.onWritten(memtable)
     await tree.install(
       {
         added,
         flushedPosition,
         logNumber: logNumber + 1,
+        // What may be left of a file that was never synced is no history.
+        ...(isKept ? {} : { firstLogNumber: logNumber + 1 }),
         flushedBytes: sizeBytes,
         tombstoneHorizon: written?.tombstoneHorizon ?? 0,
         cursors: memtable.cursors,

@@ -1,5 +1,6 @@
 const CRASH = ['test/crash/crash.test.ts']
 const DAMAGE = (kind) => ['test/store/damage.test.ts', '-t', `damage to the ${kind}`]
+const HISTORY = ['test/regression/history-holes.test.ts']
 const HOSTILE = ['test/regression/hostile-files.test.ts']
 const MODEL = ['test/model/leveled.test.ts', 'test/model/tiered.test.ts']
 
@@ -25,7 +26,7 @@ export const MUTANTS = [
   {
     what: 'the name of a new log is not synced',
     file: 'log/log-writer.ts',
-    find: "    guard(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))\n",
+    find: "    this.#attempt(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))\n",
     replace: '',
     tests: CRASH,
   },
@@ -74,16 +75,51 @@ export const MUTANTS = [
   {
     what: 'older logs are not synced before the current one',
     file: 'log/log-writer.ts',
-    find: '    for (const log of this.#unsynced) syncLog(log)\n',
+    find: '    for (const log of this.#unsynced) this.#syncLog(log)\n',
     replace: '',
     tests: [...CRASH, 'test/store/durability.test.ts'],
   },
   {
     what: 'a failed sync of the log goes unnoticed',
     file: 'log/log-writer.ts',
-    find: "  guard(log.file.path, 'syncing', () => log.file.sync())\n",
-    replace: '  try {\n    log.file.sync()\n  } catch {}\n',
+    find: "    this.#attempt(log.file.path, 'syncing', () => log.file.sync())\n",
+    replace: '    try {\n      log.file.sync()\n    } catch {}\n',
     tests: ['test/store/failures.test.ts'],
+  },
+  {
+    what: 'a log file is synced again after its sync failed',
+    file: 'log/log-writer.ts',
+    find: '    if (this.#failure) throw this.#failure\n',
+    replace: '',
+    tests: HISTORY,
+  },
+  {
+    what: 'what recovery read of a kept log is taken to be on disk',
+    file: 'store/replay.ts',
+    find: '!scan.isEnded && i >= newestProof',
+    replace: 'i < newestProof',
+    tests: HISTORY,
+  },
+  {
+    what: 'what is left of a log that nobody was to read counts as history',
+    file: 'tree/scheduler.ts',
+    find: '        ...(isKept ? {} : { firstLogNumber: logNumber + 1 }),\n',
+    replace: '',
+    tests: HISTORY,
+  },
+  {
+    what: 'a kept log file with a gap after it counts',
+    file: 'store/retained-log.ts',
+    find: 'if (basePosition >= end) return basePosition === end\n',
+    replace: 'return true\n',
+    tests: HISTORY,
+  },
+  {
+    what: 'log files are removed all at once',
+    file: 'env/file-remover.ts',
+    find: 'this.#tail.then(() => this.#fs.removeAsync(path))',
+    replace: 'this.#fs.removeAsync(path)',
+    tests: HISTORY,
   },
   {
     what: 'the manifest lets go of replayed logs too late',
@@ -228,8 +264,8 @@ export const MUTANTS = [
   {
     what: 'a damaged retained log is removed',
     file: 'store/log-archive.ts',
-    find: '      this.#damage = error as VarveError\n',
-    replace: '',
+    find: '        this.#damage = error as VarveError\n        break\n',
+    replace: '        leftOver.unshift(number)\n',
     tests: ['test/regression/damaged-evidence.test.ts'],
   },
   {

@@ -60,7 +60,6 @@ export class SimRun {
   powerPromise = 0
   lastError: unknown
   readonly #counters: FaultCounter[] = []
-  readonly #syncCounters: FaultCounter[] = []
   readonly #inFlight = new Set<string>()
   #life = 0
   #fillCount = 0
@@ -94,12 +93,6 @@ export class SimRun {
     const counter = this.world.fs.inject(rule)
     this.isFaulty = true
     this.#counters.push(counter)
-    if ((rule.op === 'sync' || rule.op === 'any') && 'errno' in rule.effect) this.#syncCounters.push(counter)
-  }
-
-  /** A sync has failed: what it should have covered is readable, but may be gone after a power loss. */
-  get hasSyncFailed(): boolean {
-    return this.#syncCounters.some(({ fired }) => fired > 0)
   }
 
   /** Leaves so many bytes free. */
