@@ -51,6 +51,19 @@ describe('log files that are kept, and of which some are gone', () => {
     expect(logsOf(fs).map(nameOf)).not.toContain('000002.log')
   })
 
+  it('do not count where the file that they lead to is gone, and the next one names none', async () => {
+    const { env, db } = await openMemory(KEPT, memoryEnv({ fs: await livesOf(3) }))
+    const { fs } = memoryEnv({ fs: env.fs.clone() })
+    await db.close()
+    // A crash before the name of the new log file was on disk, and with one removal undone.
+    const [, , third, fourth] = logsOf(fs)
+    for (const path of [third!, fourth!]) fs.remove(path)
+    const again = (await openMemory(KEPT, memoryEnv({ fs }))).db
+    expect([again.position, again.oldestPosition]).toEqual([9, 10])
+    await again.verify()
+    await again.close()
+  })
+
   /** Was: removed all at once, in any order. */
   it('are removed one after another, oldest first', async () => {
     const fs = new MemoryFileSystem()
