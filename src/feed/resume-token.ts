@@ -74,7 +74,12 @@ export function readToken(token: string, storeId: Bytes): ResumePoint {
   if (bytes[0] !== TOKEN_VERSION) throw invalid(`resume is of version ${bytes[0]}`)
   if (compareBytes(bytes.subarray(1, 1 + STORE_ID_BYTES), storeId) !== 0)
     throw invalid('resume is of another store')
-  return { position, regions: readRegions(bytes.subarray(1 + STORE_ID_BYTES, end)) }
+  try {
+    return { position, regions: readRegions(bytes.subarray(1 + STORE_ID_BYTES, end)) }
+  } catch (error) {
+    // The checksums are right: somebody made it who knows how.
+    throw invalid(`resume is none that bootstrap gave: ${(error as Error).message}`)
+  }
 }
 
 function readRegions(bytes: Bytes): Region[] {
@@ -82,6 +87,7 @@ function readRegions(bytes: Bytes): Region[] {
   const regions: Region[] = []
   for (let left = reader.varint(); left > 0; left--) {
     const position = reader.varint()
+    if (regions.at(-1)?.lastKey === undefined && regions.length > 0) throw reader.fail('keys after the last')
     regions.push({ position, lastKey: reader.u8() === 1 ? reader.bytes() : undefined })
   }
   return regions

@@ -51,10 +51,45 @@ export function decodeRecord(cursors: ReadonlyMap<string, Bytes>, directory: str
     const { format, ...record } = JSON.parse(Buffer.from(bytes).toString('utf8')) as ViewRecord & {
       format: number
     }
-    if (format === RECORD_FORMAT && Number.isSafeInteger(record.position) && Array.isArray(record.parts))
-      return record
+    if (format === RECORD_FORMAT && isWhole(record)) return record
   } catch (error) {
     throw corruption(directory, 0, 'the record of a view that cannot be read', error)
   }
   throw corruption(directory, 0, 'the record of a view in another format')
+}
+
+/** Its checksums are right, yet somebody else may have made them so. */
+function isWhole({
+  storeId,
+  lineage,
+  position,
+  logNumber,
+  durable,
+  serving,
+  parts,
+  encodings,
+}: ViewRecord): boolean {
+  return (
+    [storeId, lineage].every(isText) &&
+    [position, logNumber, durable, serving].every(isCount) &&
+    Array.isArray(parts) &&
+    parts.every((part) => isPart(part as unknown)) &&
+    Array.isArray(encodings) &&
+    encodings.length === 2 &&
+    encodings.every(isText)
+  )
+}
+
+function isPart(part: unknown): boolean {
+  if (typeof part !== 'object' || part === null) return false
+  const { at, upTo, isDone } = part as Partial<SnapshotPart>
+  return isCount(at) && (upTo === undefined || isText(upTo)) && typeof isDone === 'boolean'
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

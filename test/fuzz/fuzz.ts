@@ -62,7 +62,7 @@ export async function outcomeOf(target: Target, input: Buffer): Promise<Outcome>
     // A copy: a decoder that wrote to its input would spoil the evidence.
     await target.run(Buffer.from(input))
   } catch (error) {
-    if (!isRefusal(error)) {
+    if (!(error instanceof VarveError && (target.isRefusal ?? isRefusal)(error))) {
       const shown = input.length > 3000 ? `${input.length} bytes` : input.toString('base64')
       throw new Error(`${target.name}: neither taken nor refused: ${shown}`, { cause: error })
     }
@@ -76,10 +76,11 @@ export async function outcomeOf(target: Target, input: Buffer): Promise<Outcome>
   return outcome
 }
 
-function isRefusal(error: unknown): error is VarveError {
-  if (!(error instanceof VarveError)) return false
-  // A manifest may say that the store is a follower or was fenced: whoever writes is told so, and no file is damaged.
+function isRefusal(error: VarveError): boolean {
+  // A manifest may say that the store is a follower, was fenced or has other encodings: whoever opens it or writes is
+  // told so, and no file is damaged.
   if (error.code === 'VARVE_NOT_LEADER' || error.code === 'VARVE_FENCED') return true
+  if (error.code === 'VARVE_INVALID_ARGUMENT' && error.message.includes('was made with')) return true
   const isDamage = error.code === 'VARVE_CORRUPTION' || error.code === 'VARVE_FORMAT_VERSION'
   return isDamage && error.file !== undefined
 }

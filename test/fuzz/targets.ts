@@ -2,6 +2,7 @@ import { verifySegment } from '../../src/compaction/verify-segment.js'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import type { SeededRandom } from '../../src/env/seeded-random.js'
+import type { VarveError } from '../../src/errors.js'
 import { findBatchFault } from '../../src/key/batch-format.js'
 import { RangeTombstones } from '../../src/key/range-tombstones.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, logSeed, readLogHeader } from '../../src/log/log-format.js'
@@ -33,6 +34,7 @@ import { type OpenedStore, openMemory, STORE } from '../store/helpers.js'
 import { anyNumber, mutate } from './mutate.js'
 import { SAMPLE_OPTIONS, type Sample } from './sample-store.js'
 import { mutateLog, mutateManifest, mutateSection, mutateSegment } from './structure.js'
+import { wireTargets } from './wire-targets.js'
 
 /** One decoder: inputs that it takes, how they are changed, and the decoder itself with all that reads its result. */
 export interface Target {
@@ -42,12 +44,20 @@ export interface Target {
   readonly seeds: readonly Buffer[]
   mutate(bytes: Buffer, random: SeededRandom): Buffer
   run(bytes: Buffer): void | Promise<void>
+  /** Whether it is a proper refusal of what is no file; default: one that names the file. */
+  isRefusal?(error: VarveError): boolean
 }
 
 const FILE = '/store/file'
 
 export function makeTargets(sample: Sample): Target[] {
-  return [...valueTargets(sample), ...sectionTargets(sample), ...logTargets(sample), ...fileTargets(sample)]
+  return [
+    ...valueTargets(sample),
+    ...sectionTargets(sample),
+    ...logTargets(sample),
+    ...fileTargets(sample),
+    ...wireTargets(sample),
+  ]
 }
 
 function fileOf(sample: Sample, path: string): Buffer {
