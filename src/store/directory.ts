@@ -65,6 +65,19 @@ export function listDirectory(env: Env, directory: string): DirectoryListing {
   return { files, hasCurrent: names.includes(CURRENT_NAME), hasViews, firstFreeNumber: highest + 1 }
 }
 
+/** Numbers of log files from `logNumber` on, ascending. */
+export function logsFrom(listing: DirectoryListing, logNumber: number): number[] {
+  const logs = listing.files.filter(({ kind, number }) => kind === 'log' && number >= logNumber)
+  return logs.map(({ number }) => number).sort((a, b) => a - b)
+}
+
+/** What can't be removed harms nobody: its number is never used again, and the next open tries once more. */
+export function removeIfThere(env: Env, path: string): void {
+  try {
+    if (env.fs.stat(path)) env.fs.remove(path)
+  } catch {}
+}
+
 /**
  * The name of a new directory must be durable, and those of its parents, or all in it goes with them. All of them:
  * which ones are new is not known, where an earlier attempt had failed.

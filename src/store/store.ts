@@ -22,7 +22,13 @@ import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline } from './commit-pipeline.js'
 import { CommitTimes } from './commit-times.js'
-import { type DirectoryListing, listDirectory, prepareDirectory } from './directory.js'
+import {
+  type DirectoryListing,
+  listDirectory,
+  logsFrom,
+  prepareDirectory,
+  removeIfThere,
+} from './directory.js'
 import { checkEncodings } from './encoding-names.js'
 import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
@@ -481,21 +487,9 @@ function takeLock(env: Env, path: string): FileLock {
   }
 }
 
-function logsFrom(listing: DirectoryListing, logNumber: number): number[] {
-  const logs = listing.files.filter(({ kind, number }) => kind === 'log' && number >= logNumber)
-  return logs.map(({ number }) => number).sort((a, b) => a - b)
-}
-
 /** When the first change of a memtable that is not empty was committed. */
 function firstChangeMs(memtable: Memtable): number {
   return readFrameHeader(memtable.bytes, LOG_HEADER_BYTES).timestampMs
-}
-
-/** What can't be removed harms nobody: its number is never used again, and the next open tries once more. */
-function removeIfThere(env: Env, path: string): void {
-  try {
-    if (env.fs.stat(path)) env.fs.remove(path)
-  } catch {}
 }
 
 function newStoreId(env: Env): Buffer {
