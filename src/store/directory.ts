@@ -1,4 +1,4 @@
-import type { Env } from '../env/env.js'
+import type { Env, FileLock } from '../env/env.js'
 import {
   CURRENT_NAME,
   joinPath,
@@ -9,6 +9,7 @@ import {
 } from '../env/file-names.js'
 import { errorCode } from '../env/system-error.js'
 import { corruption, ioError, VarveError } from '../errors.js'
+import { STORE_ID_BYTES } from '../log/log-format.js'
 
 export interface DirectoryEntry extends ParsedFileName {
   readonly name: string
@@ -132,4 +133,18 @@ function attempt<T>(path: string, action: () => T): T {
 
 function invalid(message: string): VarveError {
   return new VarveError('VARVE_INVALID_ARGUMENT', message)
+}
+
+export function takeLock(env: Env, path: string): FileLock {
+  try {
+    return env.fs.lock(path)
+  } catch (error) {
+    throw ioError(error, 'locking', path)
+  }
+}
+
+export function newStoreId(env: Env): Buffer {
+  const storeId = Buffer.alloc(STORE_ID_BYTES)
+  env.random.fill(storeId)
+  return storeId
 }

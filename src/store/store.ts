@@ -4,13 +4,7 @@ import { FileRemover } from '../env/file-remover.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import {
-  FRAME_HEADER_BYTES,
-  LOG_HEADER_BYTES,
-  readFrameHeader,
-  readLogHeader,
-  STORE_ID_BYTES,
-} from '../log/log-format.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
 import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
@@ -26,8 +20,10 @@ import {
   type DirectoryListing,
   listDirectory,
   logsFrom,
+  newStoreId,
   prepareDirectory,
   removeIfThere,
+  takeLock,
 } from './directory.js'
 import { checkEncodings } from './encoding-names.js'
 import { Events } from './events.js'
@@ -305,6 +301,8 @@ export class Store {
     listing: DirectoryListing,
   ): Promise<void> {
     const { versions } = this.tree
+    const numbers = logsFrom(listing, versions.version.logNumber)
+    const leftOut = numbers.slice(recovered.length)
     versions.rotate()
     if (recovered.length > 0) {
       this.#replayed = { numbers: notKnownDurable(recovered), hasViews: listing.hasViews }
@@ -327,7 +325,7 @@ export class Store {
     if (this.#earlyFailure !== undefined) this.#pipeline.fail(this.#earlyFailure)
     refuseForeignWrites(this.tree, this.#pipeline)
     this.#rollLater(this.options.log.maxAgeMs)
-    this.#removeObsolete(listing, number, position)
+    this.#removeObsolete(listing, number, position, new Set(leftOut))
     this.scheduler.wake()
   }
 
@@ -433,21 +431,29 @@ export class Store {
   }
 
   /** What a crash left behind, and log files beyond their retention. Only names that are ours. */
-  #removeObsolete(listing: DirectoryListing, logNumber: number, position: Position): void {
+  #removeObsolete(
+    listing: DirectoryListing,
+    logNumber: number,
+    position: Position,
+    leftOut: ReadonlySet<number>,
+  ): void {
     const { versions, version } = this.tree
     const live = new Set([...version.segments()].map((meta) => meta.number))
     for (const { kind, number, name } of listing.files) {
       const isOrphan =
         kind === 'temporary' ||
-        (kind === 'log' && number < version.firstLogNumber) ||
+        (kind === 'log' && (number < version.firstLogNumber || leftOut.has(number))) ||
         (kind === 'segment' && !live.has(number)) ||
         (kind === 'manifest' && number !== versions.manifestNumber)
       const path = joinPath(this.directory, name)
       // A compaction that began meanwhile may have removed it.
       if (isOrphan) removeIfThere(this.env, path)
     }
-    const retained = logsFrom(listing, version.firstLogNumber).filter((number) => number < logNumber)
-    this.archive.load(retained, readLogHeader(this.#log.current.memory, '')!)
+    const kept = logsFrom(listing, version.firstLogNumber).filter((number) => !leftOut.has(number))
+    this.archive.load(
+      kept.filter((number) => number < logNumber),
+      readLogHeader(this.#log.current.memory, '')!,
+    )
     if (listing.hasViews) this.#holdForViews(position)
     this.archive.trim(position)
   }
@@ -479,21 +485,7 @@ export class Store {
   }
 }
 
-function takeLock(env: Env, path: string): FileLock {
-  try {
-    return env.fs.lock(path)
-  } catch (error) {
-    throw ioError(error, 'locking', path)
-  }
-}
-
 /** When the first change of a memtable that is not empty was committed. */
 function firstChangeMs(memtable: Memtable): number {
   return readFrameHeader(memtable.bytes, LOG_HEADER_BYTES).timestampMs
-}
-
-function newStoreId(env: Env): Buffer {
-  const storeId = Buffer.alloc(STORE_ID_BYTES)
-  env.random.fill(storeId)
-  return storeId
 }
