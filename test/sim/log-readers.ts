@@ -236,8 +236,12 @@ export class LogReaders {
       if (db.stats().health !== undefined || this.#view.status === 'failed') return undefined
       if (counter?.lag === 0 && this.#view.lag === 0 && this.#inFlight.size === 0) {
         const { position } = db
-        // What a consumer hands over counts as dealt with a moment before it is committed.
-        await this.#turns(20)
+        // What a consumer has handed over counts as dealt with a moment before it is committed.
+        const isSynced = await this.#await('sync', db.sync()).then(
+          () => true,
+          () => false,
+        )
+        if (!isSynced) return undefined
         const snapshot = db.snapshot()
         if (snapshot.position === position) return snapshot
         snapshot.close()
@@ -322,7 +326,9 @@ function accept(error: unknown): void {
 export async function runReaders(first: number, count: number, steps: number): Promise<string> {
   const sum = { turns: 0, crashes: 0, faults: 0, checks: 0, changes: 0 }
   for (let seed = first; seed < first + count; seed++) {
-    const result = await new LogReaders(seed).run(steps)
+    const result = await new LogReaders(seed).run(steps).catch((cause: unknown) => {
+      throw new Error(`readers of the log, seed ${seed}, ${steps} steps: ${cause}`, { cause })
+    })
     for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += result[name]
   }
   const { turns, crashes, faults, checks, changes } = sum
