@@ -215,7 +215,7 @@ export const MUTANTS = [
   {
     what: 'lengths in a block are cut to 32 bits',
     file: 'segment/block.ts',
-    find: '    if (dataBytes > bytes.length) return undefined\n',
+    find: '  if (dataBytes > bytes.length) return undefined\n',
     replace: '',
     tests: HOSTILE,
   },
