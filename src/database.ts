@@ -14,8 +14,10 @@ import type {
   BootstrapOptions,
   ChangesOptions,
   Check,
+  ClosableIterator,
   Entry,
   OpenOptions,
+  ProgressOptions,
   PutOptions,
   Range,
   RangeIterator,
@@ -24,11 +26,12 @@ import type {
   Stats,
   Updated,
   VerifyReport,
+  WorkOptions,
   WriteOptions,
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
-import { READ_NAMES } from './store/option-names.js'
+import { READ_NAMES, WORK_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
 import { StoreSnapshot } from './store/snapshot.js'
 import { storeStats } from './store/stats.js'
@@ -178,15 +181,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   /** Removes every key in the range, or all, by one range tombstone: the cost does not depend on how many. */
-  clear(range: Range<K> = {}): Promise<Position> {
-    try {
-      const keyRange = this.#typed.ranges.rangeOf(range)
-      const unused = range.reverse !== undefined || range.limit !== undefined || range.snapshot !== undefined
-      if (unused) throw invalid('clear takes no reverse, limit or snapshot')
-      return this.#typed.writer.clear(keyRange)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+  async clear(range: Range<K> = {}): Promise<Position> {
+    return this.#typed.writer.clear(this.#typed.ranges.boundsOf(range))
   }
 
   /** A barrier: every earlier write is on disk. Resolves to the last of their positions. */
@@ -271,7 +267,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * @throws VarveError `VARVE_POSITION_LOST` with the oldest position where the log no longer reaches back that far,
    * `VARVE_INVALID_ARGUMENT` for a position that is none or is not there yet, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
    */
-  changes(options: ChangesOptions<K> = {}): AsyncIterableIterator<Change<K, V>> {
+  changes(options: ChangesOptions<K> = {}): ClosableIterator<Change<K, V>> {
     return openFeed(this.#typed, options)
   }
 
@@ -326,7 +322,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * @throws VarveError `VARVE_INVALID_ARGUMENT` for a token of another store or none, `VARVE_POSITION_LOST` where
    * the log no longer reaches back to it: start anew, `VARVE_ABORTED`, `VARVE_CORRUPTION`.
    */
-  bootstrap(options: BootstrapOptions = {}): AsyncIterableIterator<BootstrapEvent<K, V>> {
+  bootstrap(options: BootstrapOptions = {}): ClosableIterator<BootstrapEvent<K, V>> {
     return openBootstrap(this.#typed, options)
   }
 
@@ -349,31 +345,28 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return new StoreSnapshot(this.#typed.store)
   }
 
-  /** Writes everything committed so far into segments. */
-  async flush(): Promise<void> {
-    await this.#typed.store.flush()
+  /** Writes everything committed so far into segments. A signal ends the wait, not the work. */
+  async flush(options: WorkOptions = {}): Promise<void> {
+    checkOptionNames('flush', options, WORK_NAMES)
+    await this.#typed.store.flush(options.signal)
   }
 
-  /** Flushes, then merges everything in the range, dropping what no reader can see. */
+  /** Flushes, then merges everything in the range, dropping what no reader can see. Aborted, a running merge goes on. */
   async compact(range: Range<K> = {}): Promise<void> {
-    await this.#typed.store.compact(this.#typed.ranges.rangeOf(range))
+    await this.#typed.store.compact(this.#typed.ranges.rangeOf(range), range.signal)
   }
 
   /**
    * Writes a store of everything committed so far to `path`, which must not exist. The store stays open; segments
    * are hard links where the file system can. Resolves once all of it is on disk.
    */
-  async checkpoint(path: string): Promise<{ position: Position }> {
-    this.#typed.store.throwIfClosed()
-    if (typeof path !== 'string' || path === '') throw invalid('a path is a string')
-    return { position: await checkpointStore(this.#typed.store, this.#options.env.fs.resolve(path)) }
+  async checkpoint(path: string, options: WorkOptions = {}): Promise<{ position: Position }> {
+    return { position: await checkpointStore(this.#typed.store, path, options) }
   }
 
   /** Reads and checks every byte on disk. @throws VarveError `VARVE_CORRUPTION`, naming file and offset. */
-  async verify(options?: { onProgress?(done: number, total: number): void }): Promise<VerifyReport> {
-    this.#typed.store.throwIfClosed()
-    checkOptionNames('verify', options, { onProgress: true })
-    return verifyStore(this.#typed.store, options?.onProgress?.bind(options))
+  async verify(options?: ProgressOptions): Promise<VerifyReport> {
+    return verifyStore(this.#typed.store, options)
   }
 
   /**
@@ -403,6 +396,11 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /** Calls `listener` for every event of that name; returns what ends that. */
   on<E extends EventName>(event: E, listener: (event: EventOf<E>) => void): () => void {
     return this.#typed.store.events.on(event, listener)
+  }
+
+  /** The next event of that name. @throws VarveError `VARVE_ABORTED`; `VARVE_CLOSED` when the store closes first. */
+  once<E extends EventName>(event: E, options: WorkOptions = {}): Promise<EventOf<E>> {
+    return this.#typed.store.events.once(event, options.signal)
   }
 
   /**

@@ -19,6 +19,7 @@ export type {
   BootstrapOptions,
   ChangesOptions,
   Check,
+  ClosableIterator,
   ConsumerStats,
   Durability,
   Entry,
@@ -26,6 +27,7 @@ export type {
   LevelStats,
   LogRetentionOptions,
   OpenOptions,
+  ProgressOptions,
   PutOptions,
   Range,
   RangeIterator,
@@ -34,6 +36,7 @@ export type {
   Stats,
   Updated,
   VerifyReport,
+  WorkOptions,
   WriteOptions,
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'

@@ -51,6 +51,16 @@ export interface ServeOptions {
   readonly retainMs?: number
 }
 
+/** How long `LogServer.waitFor` waits. */
+export interface WaitForOptions {
+  /** How many followers; default 1. */
+  readonly followers?: number
+  /** `VARVE_TIMEOUT` after so long; default: never. */
+  readonly timeoutMs?: number
+  /** Ends the wait with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** A store's log on the network. */
 export interface LogServer extends AsyncDisposable {
   /** What `openFollower` takes as `leader`. */
@@ -62,8 +72,9 @@ export interface LogServer extends AsyncDisposable {
    * it: a write waited for this way is there after a failover to one of them.
    * @throws VarveError `VARVE_TIMEOUT` after `timeoutMs` (default: never), `VARVE_CLOSED`, `VARVE_INVALID_ARGUMENT`.
    */
-  waitFor(position: Position, options?: { followers?: number; timeoutMs?: number }): Promise<void>
-  /** What `GET /metrics` answers: positions and lag of the log and its followers, in Prometheus' text format. */
+  waitFor(position: Position, options?: WaitForOptions): Promise<void>
+  /** What `GET /metrics` answers, in Prometheus' text format: the figures of `stats()`, as `prometheusText` of
+   * `varve/metrics` gives them, and positions and lag of followers. */
   metrics(): Promise<string>
   /** Ends every connection. The store stays open. Idempotent. */
   close(): Promise<void>
@@ -152,13 +163,13 @@ class HttpLogServer implements LogServer {
     return list.entries.map((entry) => describeFollower(store, entry))
   }
 
-  async waitFor(position: Position, options: { followers?: number; timeoutMs?: number } = {}): Promise<void> {
+  async waitFor(position: Position, options: WaitForOptions = {}): Promise<void> {
     checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER)
-    checkOptionNames('waitFor', options, { followers: true, timeoutMs: true })
+    checkOptionNames('waitFor', options, { followers: true, timeoutMs: true, signal: true })
     const followers = checkInteger('followers', options.followers ?? 1, 1, 10_000)
     const { timeoutMs } = options
     if (timeoutMs !== undefined && !(timeoutMs >= 0)) throw invalid('timeoutMs is a number of milliseconds')
-    await this.#leader.list.wait(position, followers, timeoutMs)
+    await this.#leader.list.wait(position, followers, options)
   }
 
   metrics(): Promise<string> {

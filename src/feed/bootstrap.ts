@@ -2,6 +2,7 @@ import { VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { Codec } from '../store/codec.js'
+import type { ClosableIterator } from '../store/contract.js'
 import type { LogPin } from '../store/log-archive.js'
 import type { RangeCursor } from '../store/range-cursor.js'
 import { StoreRangeIterator } from '../store/range-iterator.js'
@@ -47,7 +48,7 @@ export interface BootstrapSetup<K, V> {
  * are by then, since the old snapshot is gone with its process, and then the log from the first snapshot on, less
  * what the later ones hold already: of every key each write is given once, in order.
  */
-export class Bootstrap<K, V> implements AsyncIterableIterator<BootstrapEvent<K, V>> {
+export class Bootstrap<K, V> implements ClosableIterator<BootstrapEvent<K, V>> {
   readonly #setup: BootstrapSetup<K, V>
   readonly #wait: CommitWait
   /** The keys that were read, and as they were when; the last one is the part that is being read. */
@@ -90,6 +91,10 @@ export class Bootstrap<K, V> implements AsyncIterableIterator<BootstrapEvent<K, 
     await this.#events.return(undefined)
     this.#release()
     return { value: undefined, done: true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
   }
 
   [Symbol.asyncIterator](): this {

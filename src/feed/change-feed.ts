@@ -3,6 +3,7 @@ import { batchSizeBytes } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { Codec } from '../store/codec.js'
+import type { ClosableIterator } from '../store/contract.js'
 import { type BatchVisitor, SMALL_BATCH_BYTES } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
 import { LogTail } from '../store/log-tail.js'
@@ -34,7 +35,7 @@ export interface FeedSetup<K, V> {
  * The log as a sequence of changes, past and to come, at the reader's own pace: it decodes a little ahead of what
  * was asked for and pins the log where it stands. Positions come without a hole, or an error comes.
  */
-export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
+export class ChangeFeed<K, V> implements ClosableIterator<Change<K, V>> {
   readonly #setup: FeedSetup<K, V>
   readonly #cursor: LogCursor
   readonly #pin: LogPin
@@ -76,6 +77,10 @@ export class ChangeFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
     await this.#tail?.catch(() => {})
     this.#release()
     return { value: undefined, done: true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
   }
 
   [Symbol.asyncIterator](): this {

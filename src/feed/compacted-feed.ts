@@ -3,7 +3,7 @@ import { ALL_KEYS, type KeyRange, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
 import { BlockNeeded, ReadContext } from '../segment/read-context.js'
-import type { BatchOp } from '../store/contract.js'
+import type { BatchOp, ClosableIterator } from '../store/contract.js'
 import type { LogPin } from '../store/log-archive.js'
 import { NewestEntries } from '../store/newest-entries.js'
 import { Lookup, type TreeView } from '../tree/tree-view.js'
@@ -32,7 +32,7 @@ type Ops<K, V> = (BatchOp<K, V> | ClearOp<K>)[]
  * Of what was deleted the tree forgets with time. A reader from before that (`Version.tombstoneHorizon`) is told to
  * start over: its first change is a clear at position 0, and everything follows.
  */
-export class CompactedFeed<K, V> implements AsyncIterableIterator<Change<K, V>> {
+export class CompactedFeed<K, V> implements ClosableIterator<Change<K, V>> {
   readonly #setup: FeedSetup<K, V>
   readonly #wait: CommitWait
   /** The state that is shown. */
@@ -66,6 +66,10 @@ export class CompactedFeed<K, V> implements AsyncIterableIterator<Change<K, V>> 
     await this.#changes.return(undefined)
     this.#release()
     return { value: undefined, done: true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
   }
 
   [Symbol.asyncIterator](): this {

@@ -1,5 +1,6 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import type { ClosableIterator } from '../store/contract.js'
 import type { TypedStore } from '../store/typed-store.js'
 import type { Change } from './change.js'
 import type { ConsumerCursor } from './consumer-cursor.js'
@@ -14,7 +15,7 @@ export interface ReaderSetup<K, V> {
 }
 
 /** The changes after a consumer's place, at its caller's pace; the place moves when they are acknowledged. */
-export class ConsumerReader<K, V> implements AsyncIterableIterator<Change<K, V>> {
+export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
   readonly #setup: ReaderSetup<K, V>
   #feed: ConsumerFeed<K, V>
   #generation: number
@@ -55,6 +56,10 @@ export class ConsumerReader<K, V> implements AsyncIterableIterator<Change<K, V>>
     await this.#tail?.catch(() => {})
     this.#release()
     return { value: undefined, done: true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
   }
 
   [Symbol.asyncIterator](): this {

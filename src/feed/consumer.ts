@@ -1,6 +1,6 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import type { Durability } from '../store/contract.js'
+import type { ClosableIterator, Durability } from '../store/contract.js'
 import { decodeParked, type ParkedChange, parseCursorKey } from '../store/cursor-state.js'
 import { lagBehind } from '../store/lag.js'
 import { checkDurability } from '../store/options.js'
@@ -147,7 +147,7 @@ export class Consumer<K, V> implements AsyncDisposable {
    * unless it was acknowledged. `for await` closes it; else call `return`.
    * @throws VarveError as `run`.
    */
-  read(options: ReadingOptions = {}): AsyncIterableIterator<Change<K, V>> {
+  read(options: ReadingOptions = {}): ClosableIterator<Change<K, V>> {
     checkOptionNames('read', options, READING_NAMES)
     const { signal, live = false } = options
     this.#throwIfBusy()
@@ -298,7 +298,7 @@ export class Consumer<K, V> implements AsyncDisposable {
   }
 
   /** Notes what the reader hands out, also after it is gone. */
-  #observed(reader: ConsumerReader<K, V>): AsyncIterableIterator<Change<K, V>> {
+  #observed(reader: ConsumerReader<K, V>): ClosableIterator<Change<K, V>> {
     const note = (result: IteratorResult<Change<K, V>>) => {
       if (!result.done) this.#note(result.value.position)
       return result
@@ -306,6 +306,7 @@ export class Consumer<K, V> implements AsyncDisposable {
     return {
       next: async () => note(await reader.next()),
       return: () => reader.return(),
+      [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
       [Symbol.asyncIterator]() {
         return this
       },

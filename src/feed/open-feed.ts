@@ -1,6 +1,6 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import type { BootstrapOptions, ChangesOptions } from '../store/contract.js'
+import type { BootstrapOptions, ChangesOptions, ClosableIterator } from '../store/contract.js'
 import { BOOTSTRAP_NAMES, CHANGES_NAMES } from '../store/option-names.js'
 import type { Store } from '../store/store.js'
 import type { TypedStore } from '../store/typed-store.js'
@@ -14,7 +14,7 @@ import { CompactedFeed } from './compacted-feed.js'
 export function openFeed<K, V>(
   { store, keys, values, ranges }: TypedStore<K, V>,
   options: ChangesOptions<K>,
-): AsyncIterableIterator<Change<K, V>> {
+): ClosableIterator<Change<K, V>> {
   store.throwIfClosed()
   checkOptionNames('changes', options, CHANGES_NAMES)
   const { live: isLive = false, compacted = false, prefix, signal } = options
@@ -28,7 +28,7 @@ export function openFeed<K, V>(
 export function openBootstrap<K, V>(
   { store, keys, values }: TypedStore<K, V>,
   options: BootstrapOptions,
-): AsyncIterableIterator<BootstrapEvent<K, V>> {
+): ClosableIterator<BootstrapEvent<K, V>> {
   store.throwIfClosed()
   checkOptionNames('bootstrap', options, BOOTSTRAP_NAMES)
   const { resume, live = false, signal } = options

@@ -2,6 +2,7 @@ import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { LogPin } from '../store/log-archive.js'
 import type { Store } from '../store/store.js'
+import { abortedError, onAbort, throwIfAborted } from '../util/abort.js'
 
 /** One follower, connected or away for a while, with the log that is kept for it. */
 export interface FollowerEntry {
@@ -102,26 +103,36 @@ export class FollowerList {
   }
 
   /** Resolves once `count` followers that are connected have everything up to `position`. */
-  async wait(position: Position, count: number, timeoutMs: number | undefined): Promise<void> {
+  async wait(
+    position: Position,
+    count: number,
+    { timeoutMs, signal }: { readonly timeoutMs?: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
     if (this.#haveReached(position) >= count) return
+    throwIfAborted(signal, 'the wait')
     const { clock } = this.#store().env
     await new Promise<void>((resolve, reject) => {
       let cancel: (() => void) | undefined
+      let forgetSignal = () => {}
       const waiter: Waiter = {
         position,
         count,
         resolve: () => {
           this.#waiters.delete(waiter)
           cancel?.()
-          if (this.#isClosed) reject(new VarveError('VARVE_CLOSED', 'the log is not served any more'))
+          forgetSignal()
+          if (signal?.aborted) reject(abortedError(signal, 'the wait'))
+          else if (this.#isClosed) reject(new VarveError('VARVE_CLOSED', 'the log is not served any more'))
           else resolve()
         },
       }
       this.#waiters.add(waiter)
+      forgetSignal = onAbort(signal, waiter.resolve)
       if (this.#isClosed) waiter.resolve()
       else if (timeoutMs !== undefined) {
         cancel = clock.after(timeoutMs, () => {
           this.#waiters.delete(waiter)
+          forgetSignal()
           const message = `${this.#haveReached(position)} of ${count} followers have reached position ${position}`
           reject(new VarveError('VARVE_TIMEOUT', message, { position }))
         })

@@ -1,5 +1,9 @@
+import { consumerStats } from '../feed/consumers.js'
 import { currentEpoch } from '../store/epochs.js'
+import { writeStats } from '../store/stat-metrics.js'
+import { storeStats } from '../store/stats.js'
 import type { Store } from '../store/store.js'
+import { PrometheusText } from '../util/prometheus-text.js'
 import type { FollowerEntry } from './follower-list.js'
 import { bytesAfter, timeAfter } from './log-facts.js'
 
@@ -25,32 +29,66 @@ export function describeFollower(store: Store, entry: FollowerEntry): FollowerIn
   return { id, connected, position, lag, lagBytes: bytesAfter(store, position), sentBytes }
 }
 
-/** The state of the log and of who follows it, in Prometheus' text format. */
+/** The figures of the store, and of who follows it, in Prometheus' text format. */
 export async function formatMetrics(store: Store, entries: readonly FollowerEntry[]): Promise<string> {
-  const text = new MetricText()
-  text.gauge('varve_log_head_position', 'Last committed position.', store.position)
-  text.gauge('varve_log_durable_position', 'Last position known to be on disk.', store.durablePosition)
-  text.gauge('varve_log_oldest_position', 'Oldest position still in the log.', store.oldestPosition)
-  text.gauge('varve_log_bytes', 'Bytes of log files.', store.archive.bytes + store.activeLogBytes)
-  text.gauge('varve_epoch', 'Generation of leadership.', currentEpoch(store.tree))
-  text.gauge('varve_writable', '1 while writes are taken.', isWritable(store) ? 1 : 0)
-  text.head('varve_follower_connected', 'gauge', '1 while it is connected.')
-  for (const { id, isConnected } of entries) text.sample('varve_follower_connected', id, isConnected ? 1 : 0)
-  text.head('varve_follower_position', 'gauge', 'Last position that it has.')
-  for (const { id, position } of entries) text.sample('varve_follower_position', id, position)
-  text.head('varve_follower_lag_records', 'gauge', 'Positions behind.')
-  for (const { id, position } of entries)
-    text.sample('varve_follower_lag_records', id, Math.max(0, store.position - position))
-  text.head('varve_follower_lag_bytes', 'gauge', 'Bytes of log behind, about.')
-  for (const { id, position } of entries)
-    text.sample('varve_follower_lag_bytes', id, bytesAfter(store, position))
-  text.head('varve_follower_lag_seconds', 'gauge', 'Age of the oldest change that it does not have.')
-  for (const { id, position } of entries)
-    text.sample('varve_follower_lag_seconds', id, await lagSeconds(store, position))
-  text.head('varve_follower_sent_bytes_total', 'counter', 'Bytes sent to it.')
-  for (const { id, sentBytes } of entries) text.sample('varve_follower_sent_bytes_total', id, sentBytes)
+  const text = new PrometheusText()
+  writeStats(text, [{ stats: { ...storeStats(store), consumers: consumerStats(store) } }])
+  text.head('varve_epoch', 'gauge', 'Generation of leadership.')
+  text.sample('varve_epoch', {}, currentEpoch(store.tree))
+  text.head('varve_writable', 'gauge', '1 while writes are taken.')
+  text.sample('varve_writable', {}, isWritable(store) ? 1 : 0)
+  for (const { name, kind, help, read } of FOLLOWER_METRICS) {
+    text.head(name, kind, help)
+    for (const entry of entries) text.sample(name, { follower: entry.id }, await read(entry, store))
+  }
   return text.toString()
 }
+
+interface FollowerMetric {
+  readonly name: string
+  readonly kind: 'gauge' | 'counter'
+  readonly help: string
+  read(entry: FollowerEntry, store: Store): number | Promise<number>
+}
+
+const FOLLOWER_METRICS: readonly FollowerMetric[] = [
+  {
+    name: 'varve_follower_connected',
+    kind: 'gauge',
+    help: '1 while it is connected.',
+    read: ({ isConnected }) => (isConnected ? 1 : 0),
+  },
+  {
+    name: 'varve_follower_position',
+    kind: 'gauge',
+    help: 'Last position that it has.',
+    read: ({ position }) => position,
+  },
+  {
+    name: 'varve_follower_lag_records',
+    kind: 'gauge',
+    help: 'Positions behind.',
+    read: ({ position }, store) => Math.max(0, store.position - position),
+  },
+  {
+    name: 'varve_follower_lag_bytes',
+    kind: 'gauge',
+    help: 'Bytes of log behind, about.',
+    read: ({ position }, store) => bytesAfter(store, position),
+  },
+  {
+    name: 'varve_follower_lag_seconds',
+    kind: 'gauge',
+    help: 'Age of the oldest change that it does not have.',
+    read: ({ position }, store) => lagSeconds(store, position),
+  },
+  {
+    name: 'varve_follower_sent_bytes_total',
+    kind: 'counter',
+    help: 'Bytes sent to it.',
+    read: ({ sentBytes }) => sentBytes,
+  },
+]
 
 async function lagSeconds(store: Store, position: number): Promise<number> {
   const timeMs = await timeAfter(store, position)
@@ -59,25 +97,4 @@ async function lagSeconds(store: Store, position: number): Promise<number> {
 
 function isWritable(store: Store): boolean {
   return !store.failure && !store.pipeline.isRefusing
-}
-
-class MetricText {
-  #lines: string[] = []
-
-  gauge(name: string, help: string, value: number): void {
-    this.head(name, 'gauge', help)
-    this.#lines.push(`${name} ${value}`)
-  }
-
-  head(name: string, type: string, help: string): void {
-    this.#lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`)
-  }
-
-  sample(name: string, follower: string, value: number): void {
-    this.#lines.push(`${name}{follower="${follower}"} ${value}`)
-  }
-
-  toString(): string {
-    return `${this.#lines.join('\n')}\n`
-  }
 }

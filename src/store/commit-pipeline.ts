@@ -7,6 +7,7 @@ import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { copyBytes } from '../util/bytes.js'
 import type { Durability } from './contract.js'
+import type { EventOf } from './events.js'
 import { type ForeignFrame, throwIfNotNext } from './foreign-frame.js'
 import { SyncPacer } from './sync-pacer.js'
 
@@ -24,6 +25,8 @@ interface Waiter {
   reject(error: unknown): void
 }
 
+export type TimedEvent = EventOf<'commit.ended'> | EventOf<'sync.ended'>
+
 export interface PipelineHooks {
   /** The memtable that a committed batch goes to. */
   active(): Memtable
@@ -36,6 +39,9 @@ export interface PipelineHooks {
   /** Writes wait, or go on again. */
   onStall(waitedMs: number | undefined): void
   onCommitted(position: Position): void
+  /** Whether it matters how long commits and syncs take. */
+  isTimed(): boolean
+  onTimed(event: TimedEvent): void
   /** More is on disk. */
   onDurable(): void
   onFailure(error: VarveError): void
@@ -298,6 +304,7 @@ export class CommitPipeline {
 
   // Hot: once a group (bench/write.bench.js).
   #commit(): void {
+    const startMs = this.#startTime()
     const group = this.#group
     const log = this.#log
     log.seal(this.#groupEnd, group.length)
@@ -318,6 +325,7 @@ export class CommitPipeline {
     }
     this.#noteRate(this.#groupEnd - this.#groupStart)
     this.#hooks.onCommitted(this.#position)
+    if (startMs !== undefined) this.#tellCommit(startMs, group.length)
     if (hasDurable) this.#syncSoon()
     else this.#armInterval()
   }
@@ -383,8 +391,9 @@ export class CommitPipeline {
     try {
       this.#log.write()
       this.#log.reserve()
+      const startMs = this.#startTime()
       this.#syncPacer.time(() => this.#log.sync())
-      this.#finishSync(this.#position, this.#syncWaiters.splice(0))
+      this.#finishSync(this.#position, this.#syncWaiters.splice(0), startMs)
     } catch (error) {
       this.fail(error)
     }
@@ -406,8 +415,9 @@ export class CommitPipeline {
     try {
       this.#log.write()
       if (waiters.length > 0) this.#log.reserve()
+      const startMs = this.#startTime()
       await this.#log.syncAsync()
-      this.#finishSync(position, waiters)
+      this.#finishSync(position, waiters, startMs)
     } catch (error) {
       this.#syncWaiters.unshift(...waiters)
       this.fail(error)
@@ -415,11 +425,24 @@ export class CommitPipeline {
     }
   }
 
-  #finishSync(position: Position, waiters: readonly Waiter[]): void {
+  #finishSync(position: Position, waiters: readonly Waiter[], startMs: number | undefined): void {
     this.noteFlushed(position)
     this.#syncingFrom = undefined
     for (const waiter of waiters) waiter.resolve(waiter.position)
     this.#hooks.onDurable()
+    if (startMs === undefined) return
+    const durationMs = this.#env.clock.monotonicMs() - startMs
+    this.#hooks.onTimed({ type: 'sync.ended', position, durationMs })
+  }
+
+  #startTime(): number | undefined {
+    return this.#hooks.isTimed() ? this.#env.clock.monotonicMs() : undefined
+  }
+
+  #tellCommit(startMs: number, batches: number): void {
+    const durationMs = this.#env.clock.monotonicMs() - startMs
+    const sizeBytes = this.#groupEnd - this.#groupStart
+    this.#hooks.onTimed({ type: 'commit.ended', position: this.#position, batches, sizeBytes, durationMs })
   }
 
   #armInterval(): void {

@@ -86,6 +86,8 @@ export interface ReadOptions {
   readonly atLeast?: Position
   /** How long `atLeast` may wait before `VARVE_TIMEOUT`; default: for ever. */
   readonly timeoutMs?: number
+  /** Ends what `atLeast` waits for with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Bounds compare as unsigned bytes of the encoded key. `prefix` is a prefix of the encoded key. */
@@ -106,10 +108,15 @@ export interface Range<K> {
   readonly limit?: number | undefined
   /** See the store as it was then. */
   readonly snapshot?: Snapshot | undefined
+  /** Ends the iterator, or the compaction, with `VARVE_ABORTED`; nothing stays pinned. */
+  readonly signal?: AbortSignal | undefined
 }
 
+/** An async iterator that `await using` closes, as `return` does. */
+export interface ClosableIterator<T> extends AsyncIterableIterator<T>, AsyncDisposable {}
+
 /** An async iterator with bulk steps. Its memory is bounded by blocks, not by the range. */
-export interface RangeIterator<T> extends AsyncIterableIterator<T> {
+export interface RangeIterator<T> extends ClosableIterator<T> {
   /** Up to `size` entries; an empty array: the end. */
   nextv(size: number): Promise<T[]>
   /** The rest, at once, in memory; closes the iterator. */
@@ -205,6 +212,18 @@ export interface BootstrapOptions {
   readonly live?: boolean | undefined
   /** Ends it with `VARVE_ABORTED`. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** How long work goes on that may be long. */
+export interface WorkOptions {
+  /** Ends it with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The same, with a word now and then about how far it is. */
+export interface ProgressOptions extends WorkOptions {
+  /** Bytes dealt with, of so many. */
+  onProgress?(done: number, total: number): void
 }
 
 /** What `verify` has read and found sound. */

@@ -1,10 +1,22 @@
+import { VarveError } from '../errors.js'
 import type { TreeEvent } from '../tree/tree-events.js'
+import { abortedError, onAbort } from '../util/abort.js'
 
 /** Everything that `Database.on` can tell. */
 export type StoreEvent =
   | TreeEvent
   | { readonly type: 'stall.began'; readonly waitingMemtables: number; readonly l0Segments: number }
   | { readonly type: 'stall.ended'; readonly durationMs: number }
+  /** A group of writes is in the log and visible: `batches` positions up to `position`. */
+  | {
+      readonly type: 'commit.ended'
+      readonly position: number
+      readonly batches: number
+      readonly sizeBytes: number
+      readonly durationMs: number
+    }
+  /** An fdatasync of the log: everything up to `position` is on disk. */
+  | { readonly type: 'sync.ended'; readonly position: number; readonly durationMs: number }
   | { readonly type: 'log.rotated'; readonly logNumber: number }
   /** Readers that held the log at `position` held more than `log.pinnedMaxBytes`: they have lost changes. */
   | { readonly type: 'log.evicted'; readonly position: number; readonly oldestPosition: number }
@@ -53,20 +65,50 @@ export type EventName = StoreEvent['type']
 /** The event of one name. */
 export type EventOf<E extends EventName> = Extract<StoreEvent, { type: E }>
 
+const TIMED: readonly EventName[] = ['commit.ended', 'sync.ended']
+
 /** Hands events to listeners. A listener that throws is dropped from nothing and stops nobody. */
 export class Events {
+  /** Whether anybody ever asked how long commits take: else no clock is read for it. */
+  hasTimed = false
   readonly #listeners = new Map<EventName, Set<(event: never) => void>>()
 
   on<E extends EventName>(name: E, listener: (event: EventOf<E>) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners)
     listeners.add(listener)
+    if (TIMED.includes(name)) this.hasTimed = true
     return () => listeners.delete(listener)
+  }
+
+  /** The next event of that name. Rejects with `VARVE_ABORTED`, and with `VARVE_CLOSED` when the store closes first. */
+  once<E extends EventName>(name: E, signal: AbortSignal | undefined): Promise<EventOf<E>> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw abortedError(signal, 'the wait')
+      const end = () => {
+        for (const stop of stops) stop()
+      }
+      const stops = [
+        this.on(name, (event) => {
+          end()
+          resolve(event)
+        }),
+        this.on('store.closed', () => {
+          end()
+          reject(new VarveError('VARVE_CLOSED', `the store was closed before ${name}`))
+        }),
+        onAbort(signal, () => {
+          end()
+          reject(abortedError(signal!, 'the wait'))
+        }),
+      ]
+    })
   }
 
   /** The listeners of a store that this one takes the place of. */
   adopt(previous: Events): void {
     for (const [name, listeners] of previous.#listeners) this.#listeners.set(name, listeners)
+    this.hasTimed = previous.hasTimed
   }
 
   emit(event: StoreEvent): void {

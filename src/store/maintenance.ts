@@ -7,11 +7,14 @@ import { rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
 import type { LogFileInfo } from '../log/log-retention.js'
+import { throwIfAborted } from '../util/abort.js'
+import { checkOptionNames } from '../util/option-names.js'
 import { Version } from '../version/version.js'
 import { VersionSet } from '../version/version-set.js'
-import type { VerifyReport } from './contract.js'
+import type { ProgressOptions, VerifyReport, WorkOptions } from './contract.js'
 import { syncParents } from './directory.js'
 import { logPieces } from './log-reader.js'
+import { PROGRESS_NAMES, WORK_NAMES } from './option-names.js'
 import type { Store } from './store.js'
 
 const COPY_BYTES = 1024 * 1024
@@ -22,10 +25,10 @@ const VERIFY_LANE = 2
  * Reads every byte of every segment and of every complete log file, on background threads.
  * @throws VarveError `VARVE_CORRUPTION`, naming file and offset.
  */
-export async function verifyStore(
-  store: Store,
-  onProgress: ((doneBytes: number, totalBytes: number) => void) | undefined,
-): Promise<VerifyReport> {
+export async function verifyStore(store: Store, options: ProgressOptions = {}): Promise<VerifyReport> {
+  checkOptionNames('verify', options, PROGRESS_NAMES)
+  store.throwIfClosed()
+  const { signal } = options
   if (store.archive.damage) throw store.archive.damage
   const view = store.tree.view.acquire()
   try {
@@ -36,18 +39,19 @@ export async function verifyStore(
     let blocks = 0
     let entries = 0
     for (const segment of segments) {
+      throwIfAborted(signal, 'the verification')
       const job: VerifyJob = { kind: 'verify', directory: store.directory, segment }
       const verified = (await store.scheduler.runner.run(() => job, VERIFY_LANE)) as SegmentVerified
       blocks += verified.blocks
       entries += verified.entries
       bytes += segment.sizeBytes
-      onProgress?.(bytes, totalBytes)
+      options.onProgress?.(bytes, totalBytes)
     }
     const logFiles = [...store.archive.files]
     for (const file of logFiles) {
-      await verifyLogFile(store, file)
+      await verifyLogFile(store, file, signal)
       bytes += file.sizeBytes
-      onProgress?.(bytes, totalBytes)
+      options.onProgress?.(bytes, totalBytes)
     }
     return { segments: segments.length, blocks, entries, bytes, logFiles: logFiles.length }
   } finally {
@@ -55,15 +59,20 @@ export async function verifyStore(
   }
 }
 
-async function verifyLogFile(store: Store, info: LogFileInfo): Promise<void> {
+async function verifyLogFile(
+  store: Store,
+  info: LogFileInfo,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
     for (const _ of verifyLog(store.env, store.directory, info)) {
       const turn = store.fairTurn.due()
       if (turn) await turn
+      throwIfAborted(signal, 'the verification')
     }
   } catch (error) {
     // Trimmed meanwhile: nobody can miss it.
-    if (store.archive.files.includes(info)) throw error
+    if (signal?.aborted || store.archive.files.includes(info)) throw error
   }
 }
 
@@ -105,19 +114,30 @@ function verifyLevels(version: Version, directory: string): void {
 }
 
 /**
- * Writes a store of everything committed so far to `path`, which must not exist, while this one goes on. Segments
+ * Writes a store of everything committed so far to `target`, which must not exist, while this one goes on. Segments
  * are linked where the file system can, else copied. The directory appears at `path` once it is whole and durable.
  */
-export async function checkpointStore(store: Store, path: string): Promise<Position> {
+export async function checkpointStore(
+  store: Store,
+  target: string,
+  options: WorkOptions = {},
+): Promise<Position> {
+  store.throwIfClosed()
+  if (typeof target !== 'string' || target === '')
+    throw new VarveError('VARVE_INVALID_ARGUMENT', 'a path is a string')
+  checkOptionNames('checkpoint', options, WORK_NAMES)
   const { env } = store
+  const path = env.fs.resolve(target)
+  const { signal } = options
   if (exists(env, path)) throw new VarveError('VARVE_INVALID_ARGUMENT', `${path} exists already`)
-  await store.flush()
+  await store.flush(signal)
   const view = store.tree.view.acquire()
   const staged = `${path}.partial`
   try {
     if (env.fs.stat(staged)) removeDirectory(env, staged)
     const topmost = env.fs.makeDirectory(staged)
     for (const meta of view.version.segments()) {
+      throwIfAborted(signal, 'the checkpoint')
       await copyFile(
         env,
         joinPath(store.directory, segmentFileName(meta.number)),

@@ -7,9 +7,11 @@ import type {
   Expiry,
   LogRetentionOptions,
   OpenOptions,
+  ProgressOptions,
   PutOptions,
   Range,
   ReadOptions,
+  WorkOptions,
   WriteOptions,
 } from './contract.js'
 
@@ -46,7 +48,12 @@ export const BATCH_NAMES: OptionNames<WriteOptions & { readonly check?: readonly
   ...WRITE_NAMES,
   check: true,
 }
-export const READ_NAMES: OptionNames<ReadOptions> = { snapshot: true, atLeast: true, timeoutMs: true }
+export const READ_NAMES: OptionNames<ReadOptions> = {
+  snapshot: true,
+  atLeast: true,
+  timeoutMs: true,
+  signal: true,
+}
 export const RANGE_NAMES: OptionNames<Range<unknown>> = {
   gt: true,
   gte: true,
@@ -56,7 +63,10 @@ export const RANGE_NAMES: OptionNames<Range<unknown>> = {
   reverse: true,
   limit: true,
   snapshot: true,
+  signal: true,
 }
+export const WORK_NAMES: OptionNames<WorkOptions> = { signal: true }
+export const PROGRESS_NAMES: OptionNames<ProgressOptions> = { signal: true, onProgress: true }
 export const CHANGES_NAMES: OptionNames<ChangesOptions<unknown>> = {
   after: true,
   live: true,

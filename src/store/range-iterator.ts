@@ -3,6 +3,7 @@ import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
+import { onAbort, throwIfAborted } from '../util/abort.js'
 import type { RangeIterator } from './contract.js'
 import { type CursorOptions, RangeCursor } from './range-cursor.js'
 import type { Store } from './store.js'
@@ -20,6 +21,7 @@ export interface IteratorSetup<T> {
   readonly limit: number
   readonly position: Position
   readonly decode: Decode<T>
+  readonly signal?: AbortSignal | undefined
   encodeKey(key: unknown): Uint8Array
 }
 
@@ -40,11 +42,13 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   #count = 0
   /** Calls are served one after another. */
   #tail: Promise<unknown> | undefined
+  readonly #forgetSignal: () => void
 
   constructor(setup: IteratorSetup<T>) {
     this.#setup = setup
     this.#view = setup.store.tree.view.acquire()
     setup.store.tree.pin(setup.position)
+    this.#forgetSignal = onAbort(setup.signal, () => void this.close())
   }
 
   next(): Promise<IteratorResult<T>> {
@@ -104,6 +108,10 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   [Symbol.asyncIterator](): this {
     this.#closesAtEnd = true
     return this
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
   }
 
   async #next(): Promise<IteratorResult<T>> {
@@ -178,6 +186,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
 
   #throwIfUnusable(): void {
     this.#setup.store.throwIfClosed()
+    throwIfAborted(this.#setup.signal, 'the iterator')
     if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the iterator is closed')
   }
 
@@ -185,6 +194,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   #release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
+    this.#forgetSignal()
     this.#view?.release()
     this.#view = undefined
     this.#cursor?.close()
@@ -212,6 +222,7 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
     if (this.#isDone) return { value: undefined, done: true }
     try {
       this.#setup.store.throwIfClosed()
+      throwIfAborted(this.#setup.signal, 'the iterator')
       const cursor = this.#cursor ?? this.#start()
       if (cursor.advance()) return { value: this.#setup.decode(cursor), done: false }
     } catch (error) {

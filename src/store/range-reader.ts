@@ -60,6 +60,15 @@ export class RangeReader<K, V> {
     return keyRangeOf(bounds, this.#keys.prefixEnd)
   }
 
+  /** Of a range that is written to, as a whole. */
+  boundsOf(range: Range<K>): KeyRange {
+    const bounds = this.rangeOf(range)
+    const { reverse, limit, snapshot, signal } = range
+    if ([reverse, limit, snapshot, signal].some((option) => option !== undefined))
+      throw invalid('clear takes no reverse, limit, snapshot or signal')
+    return bounds
+  }
+
   #iteration<T>(range: Range<K>, decode: Decode<T>): IteratorSetup<T> {
     const store = this.#store
     store.throwIfClosed()
@@ -70,6 +79,7 @@ export class RangeReader<K, V> {
       limit: limitOf(range.limit),
       position: positionOf(store, range.snapshot),
       decode,
+      signal: range.signal,
       encodeKey: (key) => toBytes(checkKey(this.#keys.prepare(key as K))),
     }
   }

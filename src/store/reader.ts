@@ -2,6 +2,7 @@ import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
 import { Lookup } from '../tree/tree-view.js'
+import { abortedError, onAbort, throwIfAborted } from '../util/abort.js'
 import { asBuffer } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { checkKey } from './batch-encoder.js'
@@ -138,23 +139,32 @@ export class PointReader<K, V> {
 
   /** Waits until the store has reached the position that a read asks for. */
   async reach(options: ReadOptions): Promise<void> {
-    const { atLeast, timeoutMs } = options
+    const { atLeast, timeoutMs, signal } = options
     checkReach(options)
+    throwIfAborted(signal, 'the wait')
     this.#store.throwIfClosed()
     if (atLeast === undefined || this.#store.position >= atLeast) return
     // What is read only stays as it is: there is nothing to wait for.
     if (this.#store.options.readOnly) throw timeout(this.#store.position, atLeast)
     await new Promise<void>((resolve, reject) => {
       let cancelTimer: (() => void) | undefined
+      const end = () => {
+        stop()
+        forgetSignal()
+        cancelTimer?.()
+      }
       const stop = this.#store.onCommit(() => {
         if (this.#store.position < atLeast && !this.#store.isClosed) return
-        stop()
-        cancelTimer?.()
+        end()
         resolve()
+      })
+      const forgetSignal = onAbort(signal, () => {
+        end()
+        reject(abortedError(signal!, 'the wait'))
       })
       if (timeoutMs === undefined) return
       cancelTimer = this.#store.env.clock.after(timeoutMs, () => {
-        stop()
+        end()
         reject(timeout(this.#store.position, atLeast))
       })
     })

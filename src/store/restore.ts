@@ -151,7 +151,7 @@ async function replay(env: Env, staged: string, plan: AssemblyPlan, base: Positi
       await appendLog(env, store, plan)
     }
     await store.flush()
-    await verifyStore(store, () => plan.onProgress?.(store.position))
+    await verifyStore(store, { onProgress: () => plan.onProgress?.(store.position) })
   } catch (error) {
     await store.close().catch(() => {})
     throw error

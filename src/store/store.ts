@@ -11,10 +11,11 @@ import { Memtable } from '../memtable/memtable.js'
 import { loadCompression } from '../segment/compression.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
+import { throwIfAborted, untilAborted } from '../util/abort.js'
 import type { Bytes } from '../util/bytes.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
-import { CommitPipeline } from './commit-pipeline.js'
+import { CommitPipeline, type TimedEvent } from './commit-pipeline.js'
 import { CommitTimes } from './commit-times.js'
 import {
   type DirectoryListing,
@@ -232,17 +233,19 @@ export class Store {
     return () => this.#commitListeners.delete(listener)
   }
 
-  /** Everything committed so far is in segments afterwards. */
-  async flush(): Promise<void> {
+  /** Everything committed so far is in segments afterwards. A signal ends the wait, not the work. */
+  async flush(signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal, 'the flush')
     this.pipeline.commitNow()
     if (!this.tree.active.isEmpty) this.pipeline.rotate(0)
-    await this.scheduler.flushed()
+    await untilAborted(this.scheduler.flushed(), signal, 'the flush')
     this.#throwIfFailed()
   }
 
-  async compact(range: KeyRange): Promise<void> {
-    await this.flush()
-    await this.scheduler.compact(range)
+  /** A signal ends the wait; what is being merged already goes on. */
+  async compact(range: KeyRange, signal?: AbortSignal): Promise<void> {
+    await this.flush(signal)
+    await untilAborted(this.scheduler.compact(range, signal), signal, 'the compaction')
     this.throwIfClosed()
     this.#throwIfFailed()
   }
@@ -346,6 +349,8 @@ export class Store {
         this.times.note(position)
         this.#notifyCommit()
       },
+      isTimed: () => this.events.hasTimed,
+      onTimed: (event: TimedEvent) => this.events.emit(event),
       onDurable: () => this.#notifyCommit(),
       onFailure: (error: VarveError) => {
         this.tree.segments.keepFiles()

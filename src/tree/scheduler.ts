@@ -84,10 +84,10 @@ export class Scheduler {
   }
 
   /** Merges everything that overlaps the range into the deepest level that holds any of it. */
-  async compact(range: KeyRange): Promise<void> {
+  async compact(range: KeyRange, signal?: AbortSignal): Promise<void> {
     while (this.#isManual || this.#compacting) {
       await (this.#compacting ?? this.#tree.env.clock.sleep(1))
-      if (this.#isStopped) return
+      if (this.#isStopped || signal?.aborted) return
     }
     this.#isManual = true
     const task = wholeRangeTask(this.#tree, range)

@@ -81,7 +81,7 @@ export interface AggregateReads<G> {
   groups(options?: ViewReadOptions): AsyncIterableIterator<[G, Totals]>
 }
 
-const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true }
+const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true, signal: true }
 
 type AggregateState<K, G> = BytesState<K> & { readonly reads?: AggregateReads<G> }
 

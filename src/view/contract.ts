@@ -42,6 +42,8 @@ export interface ViewReadOptions {
   readonly atLeast?: Position | undefined
   /** How long that, and the first build of a view, may take before `VARVE_TIMEOUT`; default: for ever. */
   readonly timeoutMs?: number | undefined
+  /** Ends that wait with `VARVE_ABORTED`. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A range of a view's keys, as it is at one position. */
@@ -149,7 +151,7 @@ export interface ViewReads<K, V> extends AsyncDisposable {
   /** As `entries`, the values alone. */
   values(range?: ViewRange<K>): RangeIterator<V>
   /** Waits until the view reflects `position`, by default everything committed so far. */
-  reach(position?: Position, options?: { readonly timeoutMs?: number }): Promise<void>
+  reach(position?: Position, options?: Omit<ViewReadOptions, 'atLeast'>): Promise<void>
   /** Goes on after a failure, with the change that failed, or builds anew where the log was lost. */
   retry(): Promise<void>
   /** Back to the version before, which `keepPrevious` kept; the newer one is removed. */

@@ -69,6 +69,7 @@ const SEARCH_NAMES: OptionNames<TextSearchOptions> = {
   search: true,
   atLeast: true,
   timeoutMs: true,
+  signal: true,
 }
 
 /** What a full-text index adds to its view. */

@@ -71,7 +71,7 @@ export interface IndexRange<I> extends FindOptions {
   readonly reverse?: boolean | undefined
 }
 
-const FIND_NAMES: OptionNames<FindOptions> = { limit: true, atLeast: true, timeoutMs: true }
+const FIND_NAMES: OptionNames<FindOptions> = { limit: true, atLeast: true, timeoutMs: true, signal: true }
 const RANGE_NAMES: OptionNames<IndexRange<unknown>> = {
   ...FIND_NAMES,
   gt: true,

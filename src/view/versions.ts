@@ -99,8 +99,8 @@ export class Versions {
       checkOptions(options)
       const hopeless = this.#hopeless()
       if (hopeless) throw hopeless
-      const { atLeast = 0, timeoutMs } = options
-      await this.#waiters.wait(atLeast, timeoutMs, () => this.#describe(atLeast))
+      const { atLeast = 0 } = options
+      await this.#waiters.wait(atLeast, options, () => this.#describe(atLeast))
     }
   }
 

@@ -64,6 +64,10 @@ export class ViewIterator<T> implements RangeIterator<T> {
     this.#onEnd()
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   [Symbol.asyncIterator](): this {
     this.#closesAtEnd = true
     return this

@@ -10,7 +10,7 @@ import type { VersionHost } from './version-finder.js'
 import { Versions } from './versions.js'
 import { ViewIterator } from './view-iterator.js'
 
-const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true }
+const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true, signal: true }
 const RANGE_NAMES: OptionNames<ViewRange<unknown>> = {
   ...READ_NAMES,
   gt: true,
@@ -115,11 +115,10 @@ export class NamedView implements ViewReads<unknown, unknown> {
 
   async reach(
     position: Position = this.#versions.mainPosition,
-    options: { readonly timeoutMs?: number } = {},
+    options: Omit<ViewReadOptions, 'atLeast'> = {},
   ): Promise<void> {
-    checkOptionNames('reach', options, { timeoutMs: true })
-    const { timeoutMs } = options
-    await this.#versions.reached({ atLeast: position, timeoutMs })
+    checkOptionNames('reach', options, { timeoutMs: true, signal: true })
+    await this.#versions.reached({ ...options, atLeast: position })
   }
 
   retry(): Promise<void> {

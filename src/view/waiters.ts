@@ -1,12 +1,15 @@
 import type { Env } from '../env/env.js'
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import { abortedError, onAbort } from '../util/abort.js'
+import type { ViewReadOptions } from './contract.js'
 import { Deferred } from './deferred.js'
 
 interface Waiter {
   readonly atLeast: Position
   readonly deferred: Deferred<void>
   readonly cancelTimer: (() => void) | undefined
+  forgetSignal(): void
 }
 
 /** Reads that wait for a position. Every one of them ends: by the position, its time, or what makes it hopeless. */
@@ -21,7 +24,7 @@ export class Waiters {
   /** @param describe what is there now, for the error of one that waited too long. */
   wait(
     atLeast: Position,
-    timeoutMs: number | undefined,
+    { timeoutMs, signal }: Pick<ViewReadOptions, 'timeoutMs' | 'signal'>,
     describe: () => { readonly message: string; readonly position: Position },
   ): Promise<void> {
     const deferred = new Deferred<void>()
@@ -29,12 +32,16 @@ export class Waiters {
       timeoutMs === undefined
         ? undefined
         : this.#clock.after(timeoutMs, () => {
-            this.#waiters.delete(waiter)
+            this.#end(waiter)
             const { message, position } = describe()
             deferred.reject(new VarveError('VARVE_TIMEOUT', message, { position }))
           })
-    const waiter: Waiter = { atLeast, deferred, cancelTimer }
+    const waiter: Waiter = { atLeast, deferred, cancelTimer, forgetSignal: () => {} }
     this.#waiters.add(waiter)
+    waiter.forgetSignal = onAbort(signal, () => {
+      this.#end(waiter)
+      deferred.reject(abortedError(signal!, 'the wait'))
+    })
     return deferred.promise
   }
 
@@ -58,5 +65,6 @@ export class Waiters {
   #end(waiter: Waiter): void {
     this.#waiters.delete(waiter)
     waiter.cancelTimer?.()
+    waiter.forgetSignal()
   }
 }
