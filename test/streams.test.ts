@@ -193,8 +193,10 @@ describe('writeStream', () => {
       undefined,
     )
     const closed = writeStream(db)
+    const ended = new Promise<Error>((resolve) => closed.once('error', resolve))
     closed.write(['z', '1'])
     await db.close()
+    expect(await codeOf(async () => Promise.reject(await ended))).toBe('VARVE_CLOSED')
     const late = writeStream(db)
     expect(await codeOf(() => pipeline(numbered(3), late))).toBe('VARVE_CLOSED')
     expect(late.opsWritten).toBe(0)
