@@ -2,7 +2,7 @@ import type { Env } from '../env/env.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
 import { readFully } from '../env/write-fully.js'
-import type { VarveError } from '../errors.js'
+import { ioError, type VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, type LogHeader, readFrameHeader } from '../log/log-format.js'
 import { countToTrim, type LogFileInfo, nextTrimMs } from '../log/log-retention.js'
@@ -67,7 +67,7 @@ export class LogArchive {
         this.#files.unshift(info)
         following = header
       } catch (error) {
-        this.#damage = error as VarveError
+        this.#damage = ioError(error, 'reading', joinPath(directory, logFileName(number)))
         break
       }
     }

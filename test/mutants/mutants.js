@@ -264,7 +264,7 @@ export const MUTANTS = [
   {
     what: 'a damaged retained log is removed',
     file: 'store/log-archive.ts',
-    find: '        this.#damage = error as VarveError\n        break\n',
+    find: "        this.#damage = ioError(error, 'reading', joinPath(directory, logFileName(number)))\n        break\n",
     replace: '        leftOver.unshift(number)\n',
     tests: ['test/regression/damaged-evidence.test.ts'],
   },

@@ -89,6 +89,17 @@ describe('log files that are kept, and of which some are gone', () => {
     await db.close()
     expect(fs.stat(first!)?.sizeBytes).toBe(bytes)
   })
+
+  /** Was: thrown on as the system's own error. */
+  it('that cannot be looked at are a typed error', async () => {
+    const fs = await livesOf(3)
+    const [first] = logsOf(fs)
+    const fault = fs.inject({ op: 'stat', path: new RegExp(first!), effect: { errno: 'EDQUOT' } })
+    const { db } = await openMemory(KEPT, memoryEnv({ fs }))
+    expect(fault.fired).toBe(1)
+    expect(await codeOf(() => db.verify())).toBe('VARVE_NO_SPACE')
+    await db.close()
+  })
 })
 
 describe('what is left of a log file that nobody was to read', () => {
