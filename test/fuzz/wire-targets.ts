@@ -218,7 +218,8 @@ function mutateValue(value: unknown, random: SeededRandom): unknown {
   const copy = Array.isArray(value) ? [...value] : { ...value }
   const names = Object.keys(copy)
   const fields = copy as Record<string, unknown>
-  const name = random.below(10) > 0 && names.length > 0 ? pick(random, names) : '__proto__'
+  if (names.length === 0) return pick(random, VALUES)
+  const name = random.below(10) > 0 || Array.isArray(copy) ? pick(random, names) : '__proto__'
   if (random.below(6) === 0 && !Array.isArray(copy)) delete fields[name]
   else fields[name] = mutateValue(fields[name], random)
   return copy
