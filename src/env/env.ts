@@ -64,6 +64,8 @@ export interface FileSystem {
   link(from: string, to: string): boolean
   /** fsync of a directory: makes creations, renames and removals in it durable. */
   syncDirectory(path: string): void
+  /** As `syncDirectory`, without blocking the event loop: names that change meanwhile may not be covered. */
+  syncDirectoryAsync(path: string): Promise<void>
   /** Takes the lock on a file, creating it; throws `VARVE_LOCKED` when somebody holds it. */
   lock(path: string): FileLock
   /** The absolute path that `path` means; nothing need be there. */

@@ -191,13 +191,20 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   syncDirectory(path: string): void {
-    const record = { op: 'syncDirectory', syscall: 'fsync', path } as const
-    traced(this.#trace, record, () => {
-      const fault = this.#begin('syncDirectory', 'fsync', path)
-      const directory = this.#directory(path, 'open')
-      if (fault !== undefined && 'lies' in fault.effect) return
-      this.#carryOut(fault, 'fsync', path, () => directory.settle())
-    })
+    traced(this.#trace, { op: 'syncDirectory', syscall: 'fsync', path }, () =>
+      this.#settle(path, this.#begin('syncDirectory', 'fsync', path), this.#order),
+    )
+  }
+
+  async syncDirectoryAsync(path: string): Promise<void> {
+    const last = this.#order
+    const turn = this.#time.turn('syncDirectory', path)
+    if (turn) await turn
+    const fault = this.#begin('syncDirectory', 'fsync', path)
+    if (lingers(fault)) await this.#linger(fault)
+    traced(this.#trace, { op: 'syncDirectory', syscall: 'fsync', path }, () =>
+      this.#settle(path, fault, last),
+    )
   }
 
   lock(path: string): FileLock {
@@ -427,6 +434,13 @@ export class MemoryFileSystem implements FileSystem {
     const [parent, name] = this.#parent(path, 'unlink')
     parent.change({ order: ++this.#order, removed: name })
     this.#unnamed(node)
+  }
+
+  /** @param last names that changed later stay pending. */
+  #settle(path: string, fault: Fault | undefined, last: number): void {
+    const directory = this.#directory(path, 'open')
+    if (fault !== undefined && 'lies' in fault.effect) return
+    this.#carryOut(fault, 'fsync', path, () => directory.settle(last))
   }
 
   #unnamed(node: MemoryNode): void {

@@ -132,9 +132,12 @@ export class DirectoryNode {
     this.modifiedMs = Date.now()
   }
 
-  settle(): void {
-    for (const operation of this.pending) applyName(this.durableNames, operation)
-    this.pending = []
+  /** Makes changes up to `last` durable, in the order of all writes and name operations. */
+  settle(last: number): void {
+    for (const operation of this.pending) {
+      if (operation.order <= last) applyName(this.durableNames, operation)
+    }
+    this.pending = this.pending.filter(({ order }) => order > last)
   }
 }
 

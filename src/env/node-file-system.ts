@@ -172,6 +172,18 @@ export class NodeFileSystem implements FileSystem {
     }
   }
 
+  async syncDirectoryAsync(path: string): Promise<void> {
+    if (IS_WINDOWS) return
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fs.fsync(fd, (error) => (error ? reject(error) : resolve()))
+      })
+    } finally {
+      fs.closeSync(fd)
+    }
+  }
+
   lock(path: string): FileLock {
     return lockFile(path)
   }

@@ -23,6 +23,8 @@ const RESERVE_SYNCS = 256
 const RESERVE_BYTES_MAX = 256 * 1024
 const RESERVE_AFTER_BYTES_MAX = 32 * 1024
 const ZEROS = Buffer.alloc(RESERVE_BYTES_MAX)
+/** A file that got so long is likely to be followed by another, which needs its name to be durable. */
+const NAME_AFTER_BYTES = 2 ** 20
 
 /** Where a log file ends that another one follows. */
 export interface LogEnd {
@@ -53,6 +55,9 @@ export interface LogInProgress {
    */
   syncing: Promise<void> | undefined
   isForgotten: boolean
+  isNameDurable: boolean
+  /** The sync of the directory that makes the name durable, while it runs on another thread. Never rejects. */
+  nameSync: Promise<void> | undefined
 }
 
 /**
@@ -69,7 +74,6 @@ export class LogWriter {
   #current: LogInProgress | undefined
   /** Older files not known to be on disk, oldest first: synced before the current one. */
   #unsynced: LogInProgress[] = []
-  #isNameDurable = true
   #failure: unknown
 
   constructor(env: Env, directory: string, storeId: Uint8Array) {
@@ -89,7 +93,7 @@ export class LogWriter {
 
   get hasUnsynced(): boolean {
     const { current } = this
-    return !this.#isNameDurable || this.#unsynced.length > 0 || current.syncedTo < current.writtenTo
+    return !current.isNameDurable || this.#unsynced.length > 0 || current.syncedTo < current.writtenTo
   }
 
   /** A sync runs on another thread: `sync` must wait for it. */
@@ -117,10 +121,9 @@ export class LogWriter {
       createdMs: this.#env.clock.wallMs(),
     })
     // The names become durable in their order: a log without its older part could not be opened.
-    if (previous) this.#syncName()
+    if (previous) this.#syncName(previous)
     const path = joinPath(this.#directory, logFileName(number))
     const file = this.#attempt(path, 'creating', () => this.#env.fs.open(path, 'create'))
-    this.#isNameDurable = false
     if (previous) this.#unsynced.push(previous)
     this.#current = {
       number,
@@ -136,6 +139,8 @@ export class LogWriter {
       chain: 0,
       syncing: undefined,
       isForgotten: false,
+      isNameDurable: false,
+      nameSync: undefined,
     }
     this.write()
   }
@@ -149,10 +154,13 @@ export class LogWriter {
   /** Hands every sealed byte to the system. */
   write(): void {
     const log = this.current
+    this.#throwIfFailed()
     if (log.writtenTo === log.sealedTo) return
     const bytes = log.memory.subarray(log.writtenTo, log.sealedTo)
     this.#attempt(log.file.path, 'writing', () => writeFully(log.file, bytes, log.writtenTo))
     log.writtenTo = log.sealedTo
+    // Early enough that the next file need not wait for it: it can take the disk tens of milliseconds.
+    if (log.writtenTo > NAME_AFTER_BYTES && !log.isNameDurable) void this.#syncNameAsync(log)
   }
 
   /**
@@ -186,7 +194,7 @@ export class LogWriter {
     for (const log of this.#unsynced) this.#syncLog(log)
     this.#releaseSynced(this.#unsynced)
     this.#syncLog(this.current)
-    this.#syncName()
+    this.#syncName(this.current)
   }
 
   /** As `sync`, on another thread; what is written meanwhile is not covered. */
@@ -197,7 +205,8 @@ export class LogWriter {
     for (const log of older) await this.#syncLogAsync(log, log.writtenTo)
     this.#releaseSynced(older)
     await this.#syncLogAsync(current, writtenTo)
-    this.#syncName()
+    await this.#syncNameAsync(current)
+    this.#throwIfFailed()
   }
 
   /** Complete files up to `number` are on disk afterwards, under their names. */
@@ -205,7 +214,6 @@ export class LogWriter {
     const complete = this.#unsynced.filter((log) => log.number <= number)
     for (const log of complete) await this.#syncLogAsync(log, log.writtenTo)
     this.#releaseSynced(complete)
-    this.#syncName()
   }
 
   /** Files up to `number` are not needed for recovery any more: nothing waits for them to be synced. */
@@ -225,10 +233,11 @@ export class LogWriter {
     this.write()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const log of this.#unsynced) log.file.close()
     this.#unsynced = []
     this.#current?.file.close()
+    await this.#current?.nameSync
   }
 
   #sealFrame(bodyEnd: number, batchCount: number, kind: number, timestampMs: number): void {
@@ -252,10 +261,27 @@ export class LogWriter {
     this.#unsynced = this.#unsynced.filter((log) => !done.has(log))
   }
 
-  #syncName(): void {
-    if (this.#isNameDurable) return
+  #syncName(log: LogInProgress): void {
+    this.#throwIfFailed()
+    if (log.isNameDurable) return
     this.#attempt(this.#directory, 'syncing', () => this.#env.fs.syncDirectory(this.#directory))
-    this.#isNameDurable = true
+    log.isNameDurable = true
+  }
+
+  /** As `#syncName`, on another thread. Never rejects: what fails is thrown by whatever is called next. */
+  #syncNameAsync(log: LogInProgress): Promise<void> {
+    if (log.isNameDurable) return Promise.resolve()
+    log.nameSync ??= this.#env.fs.syncDirectoryAsync(this.#directory).then(
+      () => {
+        log.isNameDurable = true
+        log.nameSync = undefined
+      },
+      (error: unknown) => {
+        this.#failure ??= ioError(error, 'syncing', this.#directory)
+        log.nameSync = undefined
+      },
+    )
+    return log.nameSync
   }
 
   #syncLog(log: LogInProgress): void {

@@ -172,7 +172,7 @@ export class Store {
     } catch (error) {
       store.#cancelRoll?.()
       await store.scheduler.stop()
-      store.#log.close()
+      await store.#log.close()
       await versions.close()
       await remover.done()
       tree.close()
@@ -273,7 +273,7 @@ export class Store {
     }
     await this.scheduler.stop()
     this.archive.keepFiles()
-    if (pipeline) this.#log.close()
+    if (pipeline) await this.#log.close()
     await this.tree.versions.close()
     await this.#remover.done()
     this.tree.close()
