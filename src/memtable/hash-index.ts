@@ -20,6 +20,12 @@ export class HashIndex {
     return this.#sizeBytes
   }
 
+  /** Forgets every key; the tables keep their size. */
+  clear(): void {
+    this.#counts.fill(0)
+    for (const table of this.#tables) table.fill(0)
+  }
+
   /** The slots to search for `hash`: start at `firstSlot`, go on by 2, wrap at the end, stop at an entry of 0. */
   table(hash: number): Uint32Array {
     return this.#tables[hash >>> TABLE_SHIFT]!

@@ -21,6 +21,14 @@ const FIRST_CAPACITY = 256
 /** Offset, position and link of an entry; the hash index comes on top. */
 const ENTRY_BYTES = 12
 
+/** What the index of a memtable is made of. */
+export interface IndexMemory {
+  readonly offsets: Uint32Array
+  readonly positions: Uint32Array
+  readonly older: Uint32Array
+  readonly table: HashIndex
+}
+
 /**
  * An index over the bytes of one log file. Holds no key and no value itself: an entry is the offset of its
  * operation in those bytes, its position (as a distance from the first), and a link to the next older entry of
@@ -35,17 +43,23 @@ export class Memtable implements EntryTable {
   readonly tombstones = new RangeTombstones()
   /** The states of consumers that changed in here, by name; empty: dropped. */
   readonly cursors = new Map<string, Bytes>()
-  readonly #index = new HashIndex()
-  #offsets: Uint32Array = new Uint32Array(FIRST_CAPACITY)
-  #positions: Uint32Array = new Uint32Array(FIRST_CAPACITY)
-  #older: Uint32Array = new Uint32Array(FIRST_CAPACITY)
+  #index: HashIndex
+  #offsets: Uint32Array
+  #positions: Uint32Array
+  #older: Uint32Array
   #count = 0
   #lastPosition: Position
   #endOffset = 0
   #lastBatchOffset = 0
   readonly #runs: SortedRuns
 
-  constructor(bytes: Bytes, logNumber: number, basePosition: Position) {
+  /** @param index memory of an index that nobody uses any more. */
+  constructor(bytes: Bytes, logNumber: number, basePosition: Position, index?: IndexMemory) {
+    const { offsets, positions, older, table } = index ?? newIndexMemory()
+    this.#index = table
+    this.#offsets = offsets
+    this.#positions = positions
+    this.#older = older
     this.bytes = bytes
     this.logNumber = logNumber
     this.basePosition = basePosition
@@ -79,6 +93,28 @@ export class Memtable implements EntryTable {
   /** Bytes of the index; the log's bytes are counted by their owner. */
   get indexBytes(): number {
     return this.#offsets.length * ENTRY_BYTES + this.#index.sizeBytes + this.#runs.sizeBytes
+  }
+
+  /**
+   * Gives the memory of the index away, made empty: as much as a load writes is soon as much again, and a new index
+   * costs page faults, copies while it grows, and garbage that the collector has to look for. Nothing is found in
+   * here any more.
+   */
+  surrenderIndex(): IndexMemory {
+    const index = {
+      offsets: this.#offsets,
+      positions: this.#positions,
+      older: this.#older,
+      table: this.#index,
+    }
+    const { offsets, positions, older, table } = newIndexMemory()
+    this.#offsets = offsets
+    this.#positions = positions
+    this.#older = older
+    this.#index = table
+    this.#count = 0
+    index.table.clear()
+    return index
   }
 
   /** Makes the batch whose bytes stand at `batchOffset` visible. Batches come in order of position. */
@@ -182,5 +218,14 @@ export class Memtable implements EntryTable {
     this.#offsets = doubled(this.#offsets)
     this.#positions = doubled(this.#positions)
     this.#older = doubled(this.#older)
+  }
+}
+
+function newIndexMemory(): IndexMemory {
+  return {
+    offsets: new Uint32Array(FIRST_CAPACITY),
+    positions: new Uint32Array(FIRST_CAPACITY),
+    older: new Uint32Array(FIRST_CAPACITY),
+    table: new HashIndex(),
   }
 }

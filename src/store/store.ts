@@ -7,7 +7,7 @@ import type { Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
 import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
-import { Memtable } from '../memtable/memtable.js'
+import { type IndexMemory, Memtable } from '../memtable/memtable.js'
 import { loadCompression } from '../segment/compression.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
@@ -46,6 +46,8 @@ const ROLL_MS_MIN = 10_000
 const VIEW_HOLD_MS = 60_000
 /** Log memory kept for the next memtable, so that a load does not allocate and fault in new memory all the time. */
 const SPARE_LOG_MEMORY = 1
+/** The same for the indexes of memtables. */
+const SPARE_INDEXES = 1
 
 /**
  * One open store: lock, log, tree and pipeline put together. Bytes in, bytes out: encodings, ranges and iterators
@@ -68,6 +70,8 @@ export class Store {
   readonly #lock: FileLock | undefined
   readonly #log: LogWriter
   readonly #pool: LogMemoryPool
+  /** Of memtables that nobody uses any more. */
+  readonly #indexes: IndexMemory[]
   readonly #remover: FileRemover
   #pipeline: CommitPipeline | undefined
   #isClosed = false
@@ -83,6 +87,7 @@ export class Store {
     readonly storeId: Buffer
     readonly tree: Tree
     readonly pool: LogMemoryPool
+    readonly indexes: IndexMemory[]
     readonly remover: FileRemover
     readonly lastPosition: Position
   }) {
@@ -92,6 +97,7 @@ export class Store {
     this.#lock = parts.lock
     this.tree = parts.tree
     this.#pool = parts.pool
+    this.#indexes = parts.indexes
     this.#remover = parts.remover
     this.storeId = parts.storeId
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
@@ -155,11 +161,15 @@ export class Store {
     }
     const versions = new VersionSet(env, directory, storeId, version, listing.firstFreeNumber)
     const pool = new LogMemoryPool(options.memtableBytes, options.reusesLogMemory ? SPARE_LOG_MEMORY : 0)
-    const onMemtableUnused = (memtable: Memtable) => pool.give(memtable.bytes as Buffer)
+    const indexes: IndexMemory[] = []
+    const onMemtableUnused = (memtable: Memtable) => {
+      pool.give(memtable.bytes as Buffer)
+      if (options.reusesLogMemory && indexes.length < SPARE_INDEXES) indexes.push(memtable.surrenderIndex())
+    }
     const remover = new FileRemover(env.fs)
     const setup = { env, directory, options, versions, remover, onMemtableUnused }
     const tree = await Tree.open(setup, new Memtable(Buffer.alloc(0), 0, flushedPosition))
-    const parts = { directory, options, lock, storeId, tree, pool, remover }
+    const parts = { directory, options, lock, storeId, tree, pool, indexes, remover }
     const store = new Store({ ...parts, lastPosition: position })
     try {
       for (const [i, { memtable }] of recovered.entries()) {
@@ -370,7 +380,7 @@ export class Store {
     const sizeBytes = this.#log.current.sealedTo
     this.#log.write()
     this.#log.start(number, memory, active.lastPosition)
-    this.tree.rotate(new Memtable(memory, number, active.lastPosition))
+    this.tree.rotate(new Memtable(memory, number, active.lastPosition, this.#indexes.pop()))
     const { logNumber, basePosition, lastPosition } = active
     const openedMs = firstChangeMs(active)
     const closedMs = this.times.lastMs ?? openedMs
