@@ -16,6 +16,8 @@ const UNWRITTEN_BYTES_MAX = 256 * 1024
 /** Shorter waits are saved up: a timer is not that exact. */
 const WAIT_MS_MIN = 1
 const WAIT_MS_MAX = 100
+/** A wait that took longer than asked is made up for by as much at most: 250 KB at 125 MB/s. */
+const CREDIT_MS_MAX = 2
 
 interface Waiter {
   readonly position: Position
@@ -72,7 +74,8 @@ export class CommitPipeline {
   #groupNeedsWrite = false
   #isScheduled = false
   #cancelWait: (() => void) | undefined
-  #owedMs = 0
+  /** When what was committed would be through at the rate that debts allow; undefined: there is no debt. */
+  #paidToMs: number | undefined
   #position: Position
   #durablePosition: Position
   /** Committed, waiting for an fdatasync. */
@@ -193,12 +196,10 @@ export class CommitPipeline {
 
   /** Waits as long as a writer has to while flushes and merges are behind. */
   async pace(): Promise<void> {
-    if (this.#owedMs < WAIT_MS_MIN || this.#isClosed || this.#failure) return
-    const waitMs = Math.min(this.#owedMs, WAIT_MS_MAX)
+    const waitMs = this.#owedMs()
+    if (waitMs === 0 || this.#isClosed || this.#failure) return
     this.#hooks.onStall(waitMs)
-    const startMs = this.#env.clock.monotonicMs()
     await this.#env.clock.sleep(waitMs)
-    this.#owedMs = Math.max(0, this.#owedMs - (this.#env.clock.monotonicMs() - startMs))
   }
 
   /** Commits what was gathered, at once: later reads see it. @throws VarveError if it failed. */
@@ -277,7 +278,7 @@ export class CommitPipeline {
 
   #schedule(): void {
     this.#isScheduled = true
-    const waitMs = this.#owedMs < WAIT_MS_MIN ? 0 : Math.min(this.#owedMs, WAIT_MS_MAX)
+    const waitMs = this.#owedMs()
     if (waitMs === 0) {
       const turn = this.#hooks.dueTurn()
       if (turn) void turn.then(this.#commitSoon)
@@ -285,10 +286,8 @@ export class CommitPipeline {
       return
     }
     this.#hooks.onStall(waitMs)
-    const startMs = this.#env.clock.monotonicMs()
     this.#cancelWait = this.#env.clock.after(waitMs, () => {
       this.#cancelWait = undefined
-      this.#owedMs = Math.max(0, this.#owedMs - (this.#env.clock.monotonicMs() - startMs))
       this.#commitSoon()
     })
   }
@@ -374,11 +373,19 @@ export class CommitPipeline {
   #noteRate(bytes: number): void {
     const rate = this.#hooks.writeRate()
     if (rate !== undefined) {
-      this.#owedMs += bytes / rate
-    } else if (this.#owedMs > 0) {
-      this.#owedMs = 0
+      const earliestMs = this.#env.clock.monotonicMs() - CREDIT_MS_MAX
+      this.#paidToMs = Math.max(this.#paidToMs ?? earliestMs, earliestMs) + bytes / rate
+    } else if (this.#paidToMs !== undefined) {
+      this.#paidToMs = undefined
       this.#hooks.onStall(undefined)
     }
+  }
+
+  /** How long the next write waits: the time that passed since the last ones is paid for already. */
+  #owedMs(): number {
+    if (this.#paidToMs === undefined) return 0
+    const owedMs = this.#paidToMs - this.#env.clock.monotonicMs()
+    return owedMs < WAIT_MS_MIN ? 0 : Math.min(owedMs, WAIT_MS_MAX)
   }
 
   /** A single durable write on a quick disk is synced in the thread, as SQLite does; else on another one. */

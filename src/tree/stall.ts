@@ -5,12 +5,18 @@ export interface Debt {
   readonly l0Segments: number
 }
 
+/** What the rule goes by. */
+export interface StallState extends Debt {
+  /** How full the memtable is that is being written, from 0 to 1: between two rotations the debt grows with it. */
+  readonly activeShare: number
+}
+
 export interface StallOptions {
   readonly l0SegmentsMax: number
 }
 
-/** Writes run free up to so many waiting memtables. */
-const FREE_MEMTABLES = 1
+/** Writes run free up to so many memtables that wait, the share of the active one included. */
+const FREE_MEMTABLES = 1.5
 /** At so many they are slowest. */
 const WAITING_MEMTABLES_MAX = 4
 /** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
@@ -24,8 +30,9 @@ const SLOWEST_BYTES_PER_MS = 1_000
  * At how many bytes a millisecond writes may go on; undefined: as fast as they come. Falls steadily with the
  * debt, so that writers are slowed long before memory or level 0 is out of hand, and never stopped.
  */
-export function writeRate(debt: Debt, options: StallOptions): number | undefined {
-  const memtables = (debt.waitingMemtables - FREE_MEMTABLES) / (WAITING_MEMTABLES_MAX - FREE_MEMTABLES)
+export function writeRate(debt: StallState, options: StallOptions): number | undefined {
+  const waiting = debt.waitingMemtables + debt.activeShare
+  const memtables = (waiting - FREE_MEMTABLES) / (WAITING_MEMTABLES_MAX - FREE_MEMTABLES)
   const l0 = (debt.l0Segments / options.l0SegmentsMax - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
   const severity = Math.min(1, Math.max(memtables, l0))
   if (severity <= 0) return undefined

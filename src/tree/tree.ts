@@ -122,7 +122,9 @@ export class Tree {
 
   /** At how many bytes a millisecond writes may go on; undefined: freely. */
   get writeRate(): number | undefined {
-    return writeRate(this.debt, this.options)
+    const { endOffset } = this.active
+    const activeShare = Math.min(1, endOffset / this.options.memtableBytes)
+    return writeRate({ ...this.debt, activeShare }, this.options)
   }
 
   get debt(): Debt {

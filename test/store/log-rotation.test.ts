@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest'
+import { memoryEnv } from '../../src/env/memory-env.js'
+import { writeRate } from '../../src/tree/stall.js'
+import { codeOf, openMemory, recovered, STORE } from './helpers.js'
+
+const KIB = 1024
+/** A log file that grows beyond the size at which its name is made durable ahead. */
+const ROOMY = { memory: 64 * KIB * KIB, memtableBytes: 8 * KIB * KIB, workers: 0, durability: 'os' as const }
+const MIB_AND_MORE = 20
+
+function value(letter: string): string {
+  return letter.repeat(64 * KIB)
+}
+
+describe('the name of a log file', () => {
+  it('is durable while the file fills: no write waits for it when the next file starts', async () => {
+    const env = memoryEnv()
+    const { db } = await openMemory(ROOMY, env)
+    for (let i = 0; i < MIB_AND_MORE; i++) await db.put(`key${i}`, value('a'))
+    await new Promise((resolve) => setImmediate(resolve))
+    const afterPowerLoss = env.fs.crash('strict')
+    const steps: string[] = []
+    env.fs.onStep = ({ op, path }) => steps.push(`${op} ${path}`)
+    const flushed = db.flush()
+    const untilNext = steps.slice(
+      0,
+      steps.findIndex((step) => step.startsWith('create')),
+    )
+    expect(untilNext).not.toContain(`syncDirectory ${STORE}`)
+    await flushed
+    env.fs.onStep = undefined
+    await db.close()
+    expect(afterPowerLoss.list(STORE).filter((name) => name.endsWith('.log'))).toHaveLength(1)
+  })
+
+  it('that cannot be made durable stops writes, and what was promised stays', async () => {
+    const env = memoryEnv()
+    const { db } = await openMemory(ROOMY, env)
+    await db.put('first', value('a'), { durability: 'disk' })
+    await db.flush()
+    const counter = env.fs.inject({ op: 'syncDirectory', path: /store$/, effect: { errno: 'EIO' } })
+    let code: string | undefined
+    for (let i = 0; i < 2 * MIB_AND_MORE && code === undefined; i++) {
+      code = await codeOf(() => db.put(`key${i}`, value('b')))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(counter.fired).toBe(1)
+    expect(code).toBe('VARVE_IO')
+    expect(await codeOf(() => db.put('late', 'c'))).toBe('VARVE_POISONED')
+    expect(await codeOf(() => db.close())).toBe('VARVE_IO')
+    expect(await recovered(env.fs.crash('strict'), ROOMY)).toMatchObject({ first: value('a') })
+  })
+
+  it('is waited for by a write that is to be on disk', async () => {
+    const env = memoryEnv()
+    const { db } = await openMemory(ROOMY, env)
+    await db.put('before', 'a')
+    await db.flush()
+    const written = Array.from({ length: MIB_AND_MORE }, (_, i) =>
+      db.put(`key${i}`, value('b'), { durability: 'disk' }),
+    )
+    await Promise.all(written)
+    expect(Object.keys(await recovered(env.fs.crash('strict'), ROOMY))).toHaveLength(MIB_AND_MORE + 1)
+    await db.close()
+  })
+})
+
+describe('the index of a memtable', () => {
+  it('is used again by a later one, but not while a reader holds it', async () => {
+    const { db } = await openMemory({ memory: 1 << 20, memtableBytes: 16 * KIB, workers: 0 })
+    for (let i = 0; i < 100; i++) await db.put(`key${i}`, `old${i}`)
+    const snapshot = db.snapshot()
+    const entries = db.entries()[Symbol.asyncIterator]()
+    const first = await entries.next()
+    for (let round = 0; round < 6; round++) {
+      for (let i = 0; i < 100; i++) await db.put(`key${i}`, `new${round}-${i}`)
+      await db.flush()
+      expect(await db.get('key50')).toBe(`new${round}-50`)
+      expect(await db.get('key500')).toBeUndefined()
+      expect(await db.get('key50', { snapshot })).toBe('old50')
+    }
+    expect(first.value).toEqual(['key0', 'old0'])
+    let seen = 1
+    for (let next = await entries.next(); !next.done; next = await entries.next()) {
+      expect(next.value[1]).toBe(`old${next.value[0].slice(3)}`)
+      seen++
+    }
+    expect(seen).toBe(100)
+    snapshot.close()
+    await db.close()
+  })
+})
+
+describe('the rate of writes', () => {
+  const rate = (waitingMemtables: number, activeShare: number, l0Segments = 0) =>
+    writeRate({ waitingMemtables, activeShare, l0Segments }, { l0SegmentsMax: 4 })
+
+  it('falls steadily while memtables fill, without a step when the next one starts', () => {
+    expect(rate(0, 1)).toBeUndefined()
+    expect(rate(1, 0.4)).toBeUndefined()
+    let last = Number.POSITIVE_INFINITY
+    for (let waiting = 1; waiting < 4; waiting++) {
+      for (let tenths = waiting === 1 ? 6 : 0; tenths < 10; tenths++) {
+        const now = rate(waiting, tenths / 10)!
+        expect(now).toBeLessThan(last)
+        last = now
+      }
+      expect(rate(waiting, 1)).toBe(rate(waiting + 1, 0))
+    }
+    expect(rate(4, 0)).toBe(rate(9, 1))
+  })
+
+  it('falls with the segments of level 0', () => {
+    expect(rate(0, 0, 12)).toBeUndefined()
+    expect(rate(0, 0, 13)!).toBeGreaterThan(rate(0, 0, 20)!)
+  })
+})
