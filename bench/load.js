@@ -71,7 +71,7 @@ async function main() {
       `resident: ${(loaded.residentMax / MIB).toFixed(0)} MiB at most (${(before / MIB).toFixed(0)} before)`,
     )
     console.log(
-      `event loop delayed by ${loaded.delayMaxMs.toFixed(1)} ms at most, ${loaded.delayP999Ms.toFixed(1)} ms at p99.9; its own work at most ${loaded.ownMaxMs.toFixed(1)} ms`,
+      `event loop delayed by ${loaded.delayMaxMs.toFixed(1)} ms at most, ${loaded.delayP999Ms.toFixed(1)} ms at p99.9; by ${loaded.ownMaxMs.toFixed(1)} ms at most without waiting for a core`,
     )
     console.log(`while open: ${describe(db)}`)
     await db.close()

@@ -3,10 +3,11 @@ import { parseArgs } from 'node:util'
 import { open } from '../dist/index.js'
 import { keyOf, numbers, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
-import { Latencies, MIB, rate, watched } from './watch.js'
+import { bareLoop, Latencies, MIB, rate, watched } from './watch.js'
 
 const WIDTH = 64
 const PARTS = 10
+const BARE_SECONDS = 5
 
 const { values } = parseArgs({
   options: {
@@ -74,7 +75,7 @@ try {
   )
   console.log(`latency of a put: median ${p50}, p99 ${p99}, p99.9 ${p999}, p99.99 ${p9999}`)
   console.log(
-    `event loop: ${seen.delayMaxMs.toFixed(1)} ms at most, ${seen.delayP999Ms.toFixed(1)} ms at p99.9; own work at most ${seen.ownMaxMs.toFixed(1)} ms; resident ${(seen.residentMax / MIB).toFixed(0)} MiB at most`,
+    `event loop: ${seen.delayMaxMs.toFixed(1)} ms at most, ${seen.delayP999Ms.toFixed(1)} ms at p99.9; ${seen.ownMaxMs.toFixed(1)} ms at most without waiting for a core; resident ${(seen.residentMax / MIB).toFixed(0)} MiB at most`,
   )
   console.log(`read amplification right after: ${(await readAmplification(db)).toFixed(2)} blocks a get`)
   const start = performance.now()
@@ -85,6 +86,10 @@ try {
     `after ${((performance.now() - start) / 1000).toFixed(1)} s of compaction: write amplification ${writeAmplification.toFixed(2)}, space ${spaceAmplification.toFixed(2)}; stalls ${stall.count}, ${stall.totalMs.toFixed(0)} ms in all`,
   )
   await db.close()
+  const bare = await bareLoop(BARE_SECONDS)
+  console.log(
+    `a bare loop of 1 ms of work a turn beside one such thread, for ${BARE_SECONDS} s: ${bare.delayMaxMs.toFixed(1)} ms at most, ${bare.delayP999Ms.toFixed(1)} ms at p99.9`,
+  )
 } finally {
   removeDirectory(path)
 }

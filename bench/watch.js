@@ -1,13 +1,19 @@
 /** What benchmarks watch beside their rates: the event loop, this thread's own work, resident memory, latencies. */
+
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Worker } from 'node:worker_threads'
 
 export const MIB = 2 ** 20
 
-/** Milliseconds that this thread has run on a core; the rest of a delay it waited for one. Linux only. */
-function ownMs() {
+/**
+ * Milliseconds that this thread has waited for a core, to the point. How long it ran is known only as of the last
+ * tick of the clock, up to 4 ms ago, so what else a delay is made of is counted as its own. Linux only.
+ */
+function waitedMs() {
   try {
-    return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / 1e6
+    return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[1]) / 1e6
   } catch {
     return Number.NaN
   }
@@ -18,11 +24,14 @@ export async function watched(work) {
   const delays = monitorEventLoopDelay({ resolution: 1 })
   let residentMax = 0
   let ownMaxMs = 0
-  let lastOwnMs = ownMs()
+  let lastMs = performance.now()
+  let lastWaitedMs = waitedMs()
   const sampler = setInterval(() => {
-    const now = ownMs()
-    ownMaxMs = Math.max(ownMaxMs, now - lastOwnMs)
-    lastOwnMs = now
+    const nowMs = performance.now()
+    const nowWaitedMs = waitedMs()
+    ownMaxMs = Math.max(ownMaxMs, nowMs - lastMs - (nowWaitedMs - lastWaitedMs))
+    lastMs = nowMs
+    lastWaitedMs = nowWaitedMs
     residentMax = Math.max(residentMax, process.memoryUsage.rss())
   }, 1)
   delays.enable()
@@ -34,6 +43,32 @@ export async function watched(work) {
   const delayMaxMs = delays.max / 1e6
   return { seconds, residentMax, ownMaxMs, delayMaxMs, delayP999Ms: delays.percentile(99.9) / 1e6 }
 }
+
+/**
+ * What the machine alone does to an event loop: turns of 1 ms of work, beside `threads` threads that do nothing but
+ * work at the priority of background threads. Nobody has a long stretch here, so every delay is a wait for a core.
+ */
+export async function bareLoop(seconds, threads = 1) {
+  const workers = Array.from({ length: threads }, () => new Worker(BUSY, { eval: true }))
+  await Promise.all(workers.map((worker) => once(worker, 'online')))
+  const seen = await watched(async () => {
+    const endMs = performance.now() + seconds * 1000
+    while (performance.now() < endMs) {
+      const turnMs = performance.now() + 1
+      while (performance.now() < turnMs);
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  })
+  await Promise.all(workers.map((worker) => worker.terminate()))
+  return seen
+}
+
+/** Works, and makes as much garbage as a merge does. */
+const BUSY = `
+  const { readlinkSync } = require('node:fs')
+  require('node:os').setPriority(Number(readlinkSync('/proc/thread-self').split('/').pop()), 10)
+  const bytes = Buffer.alloc(1 << 20)
+  for (let at = 0; ; at = (at + 128) % bytes.length) Buffer.from(bytes.subarray(at, at + 64)).fill(at)`
 
 /** Latencies in buckets an eighth of a power of two wide: any number of them in little memory. */
 export class Latencies {
