@@ -44,9 +44,9 @@ const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
 const ROLL_MS_MIN = 10_000
 /** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
 const VIEW_HOLD_MS = 60_000
-/** Log memory kept for the next memtable, so that a load does not allocate and fault in new memory all the time. */
-const SPARE_LOG_MEMORY = 1
-/** The same for the indexes of memtables. */
+/** Log memories kept for the next memtables: else each is faulted in, and stays until a collection. */
+const SPARE_LOG_MEMORY = 2
+/** Indexes of memtables kept in the same way. */
 const SPARE_INDEXES = 1
 
 /**

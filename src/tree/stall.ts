@@ -18,7 +18,7 @@ export interface StallOptions {
 /** Writes run free up to so many memtables that wait, the share of the active one included. */
 const FREE_MEMTABLES = 1.5
 /** At so many they are slowest. */
-const WAITING_MEMTABLES_MAX = 4
+const WAITING_MEMTABLES_MAX = 3.5
 /** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
 const L0_SLOWDOWN = 3
 const L0_SLOWEST = 9
