@@ -46,8 +46,6 @@ const ROLL_MS_MIN = 10_000
 const VIEW_HOLD_MS = 60_000
 /** Log memories kept for the next memtables: else each is faulted in, and stays until a collection. */
 const SPARE_LOG_MEMORY = 2
-/** Indexes of memtables kept in the same way. */
-const SPARE_INDEXES = 1
 
 /**
  * One open store: lock, log, tree and pipeline put together. Bytes in, bytes out: encodings, ranges and iterators
@@ -164,7 +162,7 @@ export class Store {
     const indexes: IndexMemory[] = []
     const onMemtableUnused = (memtable: Memtable) => {
       pool.give(memtable.bytes as Buffer)
-      if (options.reusesLogMemory && indexes.length < SPARE_INDEXES) indexes.push(memtable.surrenderIndex())
+      if (options.reusesLogMemory && indexes.length === 0) indexes.push(memtable.surrenderIndex())
     }
     const remover = new FileRemover(env.fs)
     const setup = { env, directory, options, versions, remover, onMemtableUnused }
