@@ -11,14 +11,7 @@ import {
   throwFault,
 } from './faults.js'
 import { type MemoryDisk, MemoryFile } from './memory-file.js'
-import {
-  allNodes,
-  copyTree,
-  DirectoryNode,
-  FileNode,
-  type MemoryNode,
-  type PendingName,
-} from './memory-nodes.js'
+import { allNodes, copyTree, DirectoryNode, FileNode, type MemoryNode, withoutName } from './memory-nodes.js'
 import { isBelow, mustReplace, namesOf } from './memory-paths.js'
 import { type OperationRecord, OperationTrace, traced } from './operation-trace.js'
 import { SeededRandom } from './seeded-random.js'
@@ -480,16 +473,6 @@ export class MemoryFileSystem implements FileSystem {
     const name = names.pop()
     if (name === undefined) throw systemError('EBUSY', syscall, path)
     return [this.#directory(`/${names.join('/')}`, syscall), name]
-  }
-}
-
-/** The operation without what it does to one name. */
-function withoutName(operation: PendingName, name: string): PendingName {
-  const { order, removed, added, node } = operation
-  return {
-    order,
-    ...(removed === undefined || removed === name ? {} : { removed }),
-    ...(added === undefined || added === name || node === undefined ? {} : { added, node }),
   }
 }
 

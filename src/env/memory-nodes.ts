@@ -146,6 +146,16 @@ export function applyName(names: Map<string, MemoryNode>, operation: PendingName
   if (operation.added !== undefined) names.set(operation.added, operation.node!)
 }
 
+/** The operation without what it does to one name. */
+export function withoutName(operation: PendingName, name: string): PendingName {
+  const { order, removed, added, node } = operation
+  return {
+    order,
+    ...(removed === undefined || removed === name ? {} : { removed }),
+    ...(added === undefined || added === name || node === undefined ? {} : { added, node }),
+  }
+}
+
 /** An independent copy, with everything that is pending still pending. */
 export function copyTree(root: DirectoryNode): DirectoryNode {
   const copies = new Map<MemoryNode, MemoryNode>()
