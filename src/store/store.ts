@@ -5,9 +5,8 @@ import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
-import { LogMemoryPool } from '../log/log-memory.js'
 import { LogWriter } from '../log/log-writer.js'
-import { type IndexMemory, Memtable } from '../memtable/memtable.js'
+import { Memtable } from '../memtable/memtable.js'
 import { loadCompression } from '../segment/compression.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
@@ -31,6 +30,7 @@ import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
 import { heldCursors } from './held-cursors.js'
 import { LogArchive } from './log-archive.js'
+import { MemtablePool } from './memtable-pool.js'
 import type { StoreOptions } from './options.js'
 import { endOfReplay, notKnownDurable, type ReplayedLog, replayLogs } from './replay.js'
 import { firstNeededLog } from './retained-log.js'
@@ -44,9 +44,6 @@ const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
 const ROLL_MS_MIN = 10_000
 /** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
 const VIEW_HOLD_MS = 60_000
-/** Log memories kept for the next memtables: else each is faulted in, and stays until a collection. */
-const SPARE_LOG_MEMORY = 2
-
 /**
  * One open store: lock, log, tree and pipeline put together. Bytes in, bytes out: encodings, ranges and iterators
  * are above. In what order things become durable when it opens, flushes and closes is decided here.
@@ -67,9 +64,7 @@ export class Store {
   readonly scheduler: Scheduler
   readonly #lock: FileLock | undefined
   readonly #log: LogWriter
-  readonly #pool: LogMemoryPool
-  /** Of memtables that nobody uses any more. */
-  readonly #indexes: IndexMemory[]
+  readonly #pool: MemtablePool
   readonly #remover: FileRemover
   #pipeline: CommitPipeline | undefined
   #isClosed = false
@@ -84,8 +79,7 @@ export class Store {
     readonly lock: FileLock | undefined
     readonly storeId: Buffer
     readonly tree: Tree
-    readonly pool: LogMemoryPool
-    readonly indexes: IndexMemory[]
+    readonly pool: MemtablePool
     readonly remover: FileRemover
     readonly lastPosition: Position
   }) {
@@ -95,7 +89,6 @@ export class Store {
     this.#lock = parts.lock
     this.tree = parts.tree
     this.#pool = parts.pool
-    this.#indexes = parts.indexes
     this.#remover = parts.remover
     this.storeId = parts.storeId
     this.#log = new LogWriter(this.env, this.directory, parts.storeId)
@@ -158,16 +151,12 @@ export class Store {
       throw corruption(joinPath(directory, logFileName(logNumbers[0] ?? version.logNumber)), 0, what)
     }
     const versions = new VersionSet(env, directory, storeId, version, listing.firstFreeNumber)
-    const pool = new LogMemoryPool(options.memtableBytes, options.reusesLogMemory ? SPARE_LOG_MEMORY : 0)
-    const indexes: IndexMemory[] = []
-    const onMemtableUnused = (memtable: Memtable) => {
-      pool.give(memtable.bytes as Buffer)
-      if (options.reusesLogMemory && indexes.length === 0) indexes.push(memtable.surrenderIndex())
-    }
+    const pool = new MemtablePool(options.memtableBytes, options.reusesLogMemory)
+    const onMemtableUnused = (memtable: Memtable) => pool.give(memtable)
     const remover = new FileRemover(env.fs)
     const setup = { env, directory, options, versions, remover, onMemtableUnused }
     const tree = await Tree.open(setup, new Memtable(Buffer.alloc(0), 0, flushedPosition))
-    const parts = { directory, options, lock, storeId, tree, pool, indexes, remover }
+    const parts = { directory, options, lock, storeId, tree, pool, remover }
     const store = new Store({ ...parts, lastPosition: position })
     try {
       for (const [i, { memtable }] of recovered.entries()) {
@@ -378,7 +367,7 @@ export class Store {
     const sizeBytes = this.#log.current.sealedTo
     this.#log.write()
     this.#log.start(number, memory, active.lastPosition)
-    this.tree.rotate(new Memtable(memory, number, active.lastPosition, this.#indexes.pop()))
+    this.tree.rotate(this.#pool.make(memory, number, active.lastPosition))
     const { logNumber, basePosition, lastPosition } = active
     const openedMs = firstChangeMs(active)
     const closedMs = this.times.lastMs ?? openedMs
