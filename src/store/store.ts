@@ -44,6 +44,7 @@ const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
 const ROLL_MS_MIN = 10_000
 /** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
 const VIEW_HOLD_MS = 60_000
+
 /**
  * One open store: lock, log, tree and pipeline put together. Bytes in, bytes out: encodings, ranges and iterators
  * are above. In what order things become durable when it opens, flushes and closes is decided here.
