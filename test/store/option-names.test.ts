@@ -96,7 +96,7 @@ describe('the name of an option that is not known', () => {
     const db = await openStore()
     await expect(db.put('a', '1', { sync: true } as never)).rejects.toMatchObject({
       code: 'VARVE_INVALID_ARGUMENT',
-      message: 'a write has no option sync: it takes durability, ifPosition',
+      message: 'a write has no option sync: it takes durability, ifPosition, ttlMs, expiresAt',
     })
   })
 
