@@ -10,6 +10,8 @@
  * - `VARVE_POISONED` an earlier failure (`cause`) stopped all writes: reopen.
  * - `VARVE_CORRUPTION` bytes are not what was written (`file`, `offset`): restore from a checkpoint.
  * - `VARVE_FORMAT_VERSION` the directory was written by a newer release or is no store: use the right release.
+ * - `VARVE_KEY` the store's encryption key is missing, is another one, or was given for a store without encryption
+ *   (`file`): open it with the key it was made with.
  * - `VARVE_READ_ONLY` a write on a store opened with `readOnly`: open it for writing.
  * - `VARVE_BACKGROUND` background work failed again and again (`cause`): reopen.
  * - `VARVE_CONFLICT` a condition of the write was not met; nothing was written: read again and retry.
@@ -32,6 +34,7 @@ export type VarveErrorCode =
   | 'VARVE_POISONED'
   | 'VARVE_CORRUPTION'
   | 'VARVE_FORMAT_VERSION'
+  | 'VARVE_KEY'
   | 'VARVE_READ_ONLY'
   | 'VARVE_BACKGROUND'
   | 'VARVE_CONFLICT'

@@ -24,6 +24,7 @@ export type {
   Durability,
   Entry,
   Expiry,
+  EncryptionOptions,
   LevelStats,
   LogRetentionOptions,
   OpenOptions,

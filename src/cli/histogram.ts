@@ -1,5 +1,6 @@
 import { sampleEntries } from '../store/inspect.js'
 import { formatBar, formatBytes, formatCount, formatTable } from './format.js'
+import { encryptionOptions, envWithKey } from './key-file.js'
 import { startProgress } from './progress.js'
 import { closeAfter, loadEngine, requireDirectory, withStore } from './store.js'
 
@@ -76,7 +77,11 @@ export async function measureSizes(
     })
   } else {
     requireDirectory(directory)
-    for (const { kind, keyBytes, valueBytes, weight } of sampleEntries(directory, blockCount)) {
+    for (const { kind, keyBytes, valueBytes, weight } of sampleEntries(
+      await envWithKey(),
+      directory,
+      blockCount,
+    )) {
       keys.add(keyBytes, weight)
       if (kind === 'put') values.add(valueBytes, weight)
     }
@@ -95,6 +100,7 @@ async function eachEntry(
     keyEncoding: 'view',
     valueEncoding: 'view',
     readOnly: true,
+    ...encryptionOptions(),
   })
   const progress = startProgress('histogram', 'entries', total)
   let entries = 0

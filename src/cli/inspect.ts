@@ -5,6 +5,7 @@ import { parseFileName, segmentFileName } from '../env/file-names.js'
 import type { LogRecord, SegmentReport } from '../store/inspect.js'
 import { UsageError } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
+import { envWithKey } from './key-file.js'
 import { type Output, withOutput } from './output.js'
 import { parseCount, requireDirectory, withJson } from './store.js'
 
@@ -41,7 +42,11 @@ export function addInspectCommands(program: Command): void {
 async function runLog(directory: string, options: LogOptions): Promise<void> {
   requireDirectory(directory)
   const { readLog } = await loadInspection()
-  const records = readLog(directory, options.from === undefined ? {} : { from: options.from })
+  const records = readLog(
+    await envWithKey(),
+    directory,
+    options.from === undefined ? {} : { from: options.from },
+  )
   await withOutput(async (output) => {
     for (const record of records) {
       if (options.json) await output.write(JSON.stringify(logRecordToJson(record)), '\n')
@@ -91,7 +96,7 @@ async function runSegment(directory: string, name: string, options: SegmentOptio
     throw new UsageError(`no segment ${segmentFileName(number)} in ${directory}`)
   }
   const { readSegment } = await loadInspection()
-  const segment = readSegment(directory, number)
+  const segment = readSegment(await envWithKey(), directory, number)
   try {
     await withOutput(async (output) => {
       if (options.json) await writeSegmentAsJson(output, segment, options.keys === true)
@@ -141,8 +146,9 @@ async function writeSegmentAsJson(output: Output, segment: SegmentReport, withKe
 async function runManifest(directory: string, options: { readonly json?: boolean }): Promise<void> {
   requireDirectory(directory)
   const { readManifest } = await loadInspection()
+  const env = await envWithKey()
   await withOutput(async (output) => {
-    for (const edit of readManifest(directory)) {
+    for (const edit of readManifest(env, directory)) {
       if (options.json) await output.write(JSON.stringify(toPlain(edit)), '\n')
       else await output.write(describeEdit(edit), '\n')
     }

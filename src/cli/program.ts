@@ -8,6 +8,7 @@ import { addDumpCommand } from './dump.js'
 import { complain } from './failure.js'
 import { teach } from './help.js'
 import { addInspectCommands } from './inspect.js'
+import { addKeyFileOption } from './key-file.js'
 import { addLoadCommand } from './load.js'
 import { addReadCommands } from './read.js'
 import { addReplicationCommands } from './replicate.js'
@@ -40,6 +41,7 @@ export function buildProgram(): Command {
   addReplicationCommands(program)
   addDemoCommands(program)
   addCompletionCommand(program)
+  addKeyFileOption(program)
   teach(program)
   return program
 }

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { DivergedPolicy, Follower } from '../replication.js'
 import { complain, EXIT_FINDING, UsageError } from './failure.js'
+import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { closeAfter, parseCount, withJson, withStore } from './store.js'
 
@@ -86,6 +87,7 @@ async function runFollow(directory: string, options: FollowCommandOptions): Prom
     valueEncoding: 'buffer',
     leader,
     onDiverged,
+    ...encryptionOptions(),
     ...(token === undefined ? {} : { token }),
     ...(ca === undefined ? {} : { ca: readText(ca) }),
   })

@@ -6,6 +6,7 @@ import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { holdsBackups, type KeyOption, parsePlace, restoreFromBackups, withKeyFile } from './backup.js'
 import { UsageError } from './failure.js'
+import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { startProgress } from './progress.js'
 import { requireDirectory, withJson } from './store.js'
@@ -54,7 +55,7 @@ async function restoreFromCheckpoint(
   const progress = startProgress('restore', 'positions', to ?? knownEnd(log))
   try {
     const onProgress = (done: Position) => progress.update(done)
-    return (await restore(target, { checkpoint, log, to, onProgress })).position
+    return (await restore(target, { checkpoint, log, to, ...encryptionOptions(), onProgress })).position
   } finally {
     progress.stop()
   }

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { Database } from '../database.js'
 import type { Durability } from '../store/contract.js'
 import { UsageError } from './failure.js'
+import { encryptionOptions } from './key-file.js'
 
 /** Loaded when it is wanted: help, completion and wrong use need none of it. */
 export const loadEngine = () => import('../database.js')
@@ -25,6 +26,7 @@ export async function withStore<T>(
     checkEncodings: false,
     createIfMissing: mode === 'create',
     readOnly: mode === 'read',
+    ...encryptionOptions(),
   })
   return closeAfter(store, () => work(store))
 }

@@ -5,6 +5,7 @@ import { codecOf } from '../store/codec.js'
 import type { BatchVisitor } from '../store/frame-walk.js'
 import { LogTail } from '../store/log-tail.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
+import { envWithKey } from './key-file.js'
 import { type Output, withOutput } from './output.js'
 import { parseKey, requireDirectory } from './store.js'
 
@@ -37,7 +38,7 @@ export async function tailLog(directory: string, options: TailOptions): Promise<
     return undefined
   }
   const after = from === undefined ? undefined : Math.max(0, from - 1)
-  const tail = new LogTail(nodeEnv, nodeEnv.fs.realPath(directory), after)
+  const tail = new LogTail(await envWithKey(), nodeEnv.fs.realPath(directory), after)
   try {
     await withOutput(async (output) => {
       for (;;) {

@@ -6,6 +6,7 @@ import type { Range, VerifyReport } from '../store/contract.js'
 import type { RepairLoss, RepairReport } from '../store/repair-report.js'
 import { EXIT_FINDING } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
+import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { startProgress, withFileProgress } from './progress.js'
 import { addStatsCommand } from './stats.js'
@@ -76,7 +77,8 @@ async function runRepair(directory: string, options: JsonOption): Promise<void> 
   const progress = startProgress('repair', 'bytes')
   let report: RepairReport
   try {
-    report = await repair(directory, { onProgress: (done, total) => progress.update(done, total) })
+    const onProgress = (done: number, total: number) => progress.update(done, total)
+    report = await repair(directory, { onProgress, ...encryptionOptions() })
   } finally {
     progress.stop()
   }

@@ -56,7 +56,7 @@ function* collectEntries(bytes: Bytes, job: FlushJob): Generator<void, LogEntrie
     // The checksum again: it is what tells a bug that scribbled over shared memory from data.
     if (!isFrame(bytes, at, seed)) throw corruption(job.directory, at, 'a damaged frame in log memory')
     const frame = readFrameHeader(bytes, at)
-    let batch = at + FRAME_HEADER_BYTES
+    let batch = at + FRAME_HEADER_BYTES + frame.cipherBytes
     for (let i = 0; i < frame.batchCount && frame.kind !== FRAME_END; i++) {
       entries.addBatch(batch, frame.firstPosition + i)
       batch += batchSizeBytes(bytes, batch)

@@ -1,3 +1,4 @@
+import { type KeyedJob, unlockJob } from '../env/encrypted-env.js'
 import type { Env } from '../env/env.js'
 import type { WorkerAnswer, WorkerFailure, WorkerRequest } from '../env/node-workers.js'
 import { errorCode } from '../env/system-error.js'
@@ -31,7 +32,8 @@ export class WorkerLoop {
 
   take({ id, job }: WorkerRequest): void {
     const isUrgent = job.kind === 'flush'
-    this.#queue.push({ id, isUrgent, steps: runJob(this.#env, job as AnyJob) })
+    const unlocked = unlockJob(this.#env, job as KeyedJob)
+    this.#queue.push({ id, isUrgent, steps: runJob(unlocked.env, unlocked.job as AnyJob) })
     if (!this.#isRunning) void this.#runAll()
   }
 

@@ -1,3 +1,4 @@
+import type { Vault } from './file-cipher.js'
 import type { Job, JobResult } from './job.js'
 
 /**
@@ -11,6 +12,8 @@ export interface Env {
   readonly clock: Clock
   /** Random bytes. */
   readonly random: Random
+  /** Encrypts what goes into files, and decrypts what comes out of them; undefined: they hold plain bytes. */
+  readonly vault?: Vault | undefined
   /** Starts one background thread, or returns undefined where there are none; jobs then run in slices. */
   startWorker(handlers: WorkerHandlers): BackgroundWorker | undefined
 }

@@ -7,6 +7,10 @@
  *   frame  := crc:u32 | bodyBytes:u32 | firstPosition:u48 | batchCount:u32 | timestampMs:u48
  *             | syncedUpTo:u48 | kind:u16 | batch*                                    32 bytes + body
  *
+ * Of an encrypted log the version is 2 and the kind of frames with batches another one: their body is a piece of
+ * `file-cipher.ts`, and the frame's header, but for its crc, is bound to it. The same frame in memory has plain batches
+ * and room for what the piece adds, so that offsets are the same; its crc there is that of the plain bytes.
+ *
  * After the last frame a file may go on with zeros, to its end: room that was made for frames to come.
  *
  * Little-endian. A frame's crc covers everything after itself and starts from the file's seed, the crc of the
@@ -29,6 +33,7 @@
  *     follows. Removals need not reach the disk in their order.
  * Source: LevelDB's log_format.md and Pebble's sync-offset chunks; differs in framing whole groups.
  */
+import { CIPHER_HEADER_BYTES } from '../env/file-cipher.js'
 import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import {
@@ -47,10 +52,14 @@ import { crc32 } from '../util/crc.js'
 
 const MAGIC = Buffer.from('VARVELOG')
 export const LOG_FORMAT_VERSION = 1
+/** The same, encrypted. */
+const ENCRYPTED_LOG_VERSION = 2
 export const LOG_HEADER_BYTES = 96
 export const FRAME_HEADER_BYTES = 32
 export const FRAME_BATCHES = 1
 export const FRAME_END = 2
+/** As `FRAME_BATCHES`, encrypted on disk. */
+const FRAME_ENCRYPTED = 3
 export const STORE_ID_BYTES = 16
 
 export interface LogHeader {
@@ -62,6 +71,8 @@ export interface LogHeader {
   readonly previousChain: number
   readonly storeId: Bytes
   readonly createdMs: number
+  /** Left out: it is not. */
+  readonly isEncrypted?: boolean
 }
 
 export interface FrameHeader {
@@ -70,7 +81,10 @@ export interface FrameHeader {
   readonly batchCount: number
   readonly timestampMs: number
   readonly syncedUpTo: number
+  /** Of an encrypted frame that of a plain one. */
   readonly kind: number
+  /** Bytes of the body before the batches. */
+  readonly cipherBytes: number
 }
 
 /** What the checksums of a file's frames start from. Numbers are never used twice in a store. */
@@ -84,7 +98,7 @@ export function logSeed(storeId: Bytes, number: number): number {
 export function writeLogHeader(into: Bytes, header: LogHeader): void {
   into.fill(0, 0, LOG_HEADER_BYTES)
   into.set(MAGIC, 0)
-  writeU32(into, 8, LOG_FORMAT_VERSION)
+  writeU32(into, 8, header.isEncrypted ? ENCRYPTED_LOG_VERSION : LOG_FORMAT_VERSION)
   writeU64(into, 16, header.number)
   writeU64(into, 24, header.basePosition)
   writeU64(into, 32, header.previousNumber)
@@ -101,7 +115,7 @@ export function readLogHeader(bytes: Bytes, file: string): LogHeader | undefined
   if (readU32(bytes, LOG_HEADER_BYTES - 4) !== crc32(bytes, 0, LOG_HEADER_BYTES - 4)) return undefined
   if (MAGIC.compare(bytes, 0, MAGIC.length) !== 0) throw corruption(file, 0, 'not a log file')
   const version = readU32(bytes, 8)
-  if (version !== LOG_FORMAT_VERSION) {
+  if (version !== LOG_FORMAT_VERSION && version !== ENCRYPTED_LOG_VERSION) {
     throw new VarveError('VARVE_FORMAT_VERSION', `${file}: log format ${version}`, { file })
   }
   return {
@@ -112,6 +126,7 @@ export function readLogHeader(bytes: Bytes, file: string): LogHeader | undefined
     previousChain: readU32(bytes, 48),
     storeId: cloneBytes(bytes, 56, 56 + STORE_ID_BYTES),
     createdMs: readU64(bytes, 72),
+    isEncrypted: version === ENCRYPTED_LOG_VERSION,
   }
 }
 
@@ -122,21 +137,33 @@ export function writeFrameHeader(bytes: Bytes, at: number, header: FrameHeader, 
   writeU32(bytes, at + 14, header.batchCount)
   writeU48(bytes, at + 18, header.timestampMs)
   writeU48(bytes, at + 24, header.syncedUpTo)
-  writeU16(bytes, at + 30, header.kind)
+  writeU16(bytes, at + 30, header.cipherBytes > 0 ? FRAME_ENCRYPTED : header.kind)
   const crc = crc32(bytes, at + 4, at + FRAME_HEADER_BYTES + header.bodyBytes, seed)
   writeU32(bytes, at, crc)
   return crc
 }
 
 export function readFrameHeader(bytes: Bytes, at: number): FrameHeader {
+  const kind = readU16(bytes, at + 30)
   return {
     bodyBytes: readU32(bytes, at + 4),
     firstPosition: readU48(bytes, at + 8),
     batchCount: readU32(bytes, at + 14),
     timestampMs: readU48(bytes, at + 18),
     syncedUpTo: readU48(bytes, at + 24),
-    kind: readU16(bytes, at + 30),
+    kind: kind === FRAME_ENCRYPTED ? FRAME_BATCHES : kind,
+    cipherBytes: kind === FRAME_ENCRYPTED ? CIPHER_HEADER_BYTES : 0,
   }
+}
+
+/** Where the header of a frame stands that encryption binds to its body. */
+export function boundHeader(bytes: Bytes, frameAt: number): Bytes {
+  return bytes.subarray(frameAt + 4, frameAt + FRAME_HEADER_BYTES)
+}
+
+export function isFrameKind(bytes: Bytes, frameAt: number): boolean {
+  const kind = readU16(bytes, frameAt + 30)
+  return kind === FRAME_BATCHES || kind === FRAME_END || kind === FRAME_ENCRYPTED
 }
 
 /** Goes on with a file's chain by the crc of one more frame. */

@@ -1,15 +1,17 @@
+import type { FileDecryptor } from '../env/file-cipher.js'
 import { corruption } from '../errors.js'
 import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, isZero, readU16, readU32, readU48 } from '../util/bytes.js'
+import { type Bytes, isZero, readU32, readU48, writeU32 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { RangeCrc } from '../util/range-crc.js'
+import { decryptFrame } from './frame-cipher.js'
 import {
   extendChain,
-  FRAME_BATCHES,
   FRAME_END,
   FRAME_HEADER_BYTES,
   type FrameHeader,
+  isFrameKind,
   LOG_HEADER_BYTES,
   type LogHeader,
   readFrameHeader,
@@ -34,7 +36,8 @@ export interface LogScan {
 export type BatchVisitor = (batchOffset: number, position: Position, timestampMs: number) => void
 
 /**
- * Walks the frames of a whole log file in memory and checks every byte.
+ * Walks the frames of a whole log file in memory and checks every byte. Frames that are encrypted are decrypted where
+ * they stand.
  * @throws VarveError `VARVE_CORRUPTION` where synced data is damaged, or a valid frame breaks the order.
  */
 export function scanLog(
@@ -43,6 +46,7 @@ export function scanLog(
   seed: number,
   file: string,
   visit: BatchVisitor,
+  decryptor?: FileDecryptor,
 ): LogScan {
   let at = LOG_HEADER_BYTES
   let lastPosition = header.basePosition
@@ -58,8 +62,11 @@ export function scanLog(
     if (frame.kind === FRAME_END) {
       isEnded = true
     } else {
-      lastPosition = visitBatches(bytes, at, frame, lastPosition, file, visit)
       chain = extendChain(chain, bytes, at)
+      decryptFrame(bytes, at, decryptor, file, at)
+      // What goes over this memory once more, such as the flush, checks its plain bytes.
+      if (frame.cipherBytes > 0) writeU32(bytes, at, crc32(bytes, at + 4, end, seed))
+      lastPosition = visitBatches(bytes, at, frame, lastPosition, file, visit)
       batchesEnd = end
     }
     at = end
@@ -100,7 +107,7 @@ function visitBatches(
     throw corruption(file, frameAt, `position ${frame.firstPosition} follows ${lastPosition}`)
   }
   const end = frameAt + FRAME_HEADER_BYTES + frame.bodyBytes
-  let batch = frameAt + FRAME_HEADER_BYTES
+  let batch = frameAt + FRAME_HEADER_BYTES + frame.cipherBytes
   for (let i = 0; i < frame.batchCount; i++) {
     const fault = findBatchFault(bytes, batch, end)
     if (fault) throw corruption(file, batch, fault)
@@ -116,8 +123,7 @@ export function isFrame(bytes: Bytes, at: number, seed: number, checksums?: Rang
   if (at + FRAME_HEADER_BYTES > bytes.length) return false
   const end = at + FRAME_HEADER_BYTES + readU32(bytes, at + 4)
   if (end > bytes.length) return false
-  const kind = readU16(bytes, at + 30)
-  if (kind !== FRAME_BATCHES && kind !== FRAME_END) return false
+  if (!isFrameKind(bytes, at)) return false
   const crc = checksums ? checksums.crc(at + 4, end, seed) : crc32(bytes, at + 4, end, seed)
   return crc === readU32(bytes, at)
 }

@@ -1,9 +1,11 @@
 import type { Env, File } from '../env/env.js'
+import { CIPHER_HEADER_BYTES } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { writeFully } from '../env/write-fully.js'
 import { ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { assert } from '../util/assert.js'
+import { EncryptedFrames } from './frame-cipher.js'
 import {
   extendChain,
   FRAME_BATCHES,
@@ -34,12 +36,14 @@ export interface LogEnd {
   readonly chain: number
 }
 
-/** One log file while it is written. `memory` holds the same bytes at the same offsets. */
+/** One log file while it is written. `memory` holds the same bytes at the same offsets, but plain where encrypted. */
 export interface LogInProgress {
   readonly number: number
   readonly file: File
   readonly memory: Buffer
   readonly seed: number
+  /** Undefined: the memory is written as it is. */
+  readonly encrypted: EncryptedFrames | undefined
   readonly basePosition: Position
   /** Bytes whose frames are complete. */
   sealedTo: number
@@ -86,9 +90,14 @@ export class LogWriter {
     return this.#current!
   }
 
-  /** Where the body of the next frame starts. */
+  /** Where the batches of the next frame start. */
   get bodyStart(): number {
-    return this.current.sealedTo + FRAME_HEADER_BYTES
+    return this.current.sealedTo + this.frameBytes
+  }
+
+  /** What a frame takes beside its batches. */
+  get frameBytes(): number {
+    return FRAME_HEADER_BYTES + this.#cipherBytes
   }
 
   get hasUnsynced(): boolean {
@@ -106,6 +115,7 @@ export class LogWriter {
    * @param recovered the file that the first one follows, which recovery has read; undefined: there is none.
    */
   start(number: number, memory: Buffer, basePosition: Position, recovered?: LogEnd): void {
+    const { vault } = this.#env
     const seed = logSeed(this.#storeId, number)
     const previous = this.#current
     const end = previous
@@ -119,6 +129,7 @@ export class LogWriter {
       previousChain: end?.chain ?? 0,
       storeId: this.#storeId,
       createdMs: this.#env.clock.wallMs(),
+      isEncrypted: vault !== undefined,
     })
     // The names become durable in their order: a log without its older part could not be opened.
     if (previous) this.#syncName(previous)
@@ -130,6 +141,7 @@ export class LogWriter {
       file,
       memory,
       seed,
+      encrypted: vault && new EncryptedFrames(vault.encryptor('log', number), seed),
       basePosition,
       sealedTo: LOG_HEADER_BYTES,
       writtenTo: 0,
@@ -156,8 +168,11 @@ export class LogWriter {
     const log = this.current
     this.#throwIfFailed()
     if (log.writtenTo === log.sealedTo) return
-    const bytes = log.memory.subarray(log.writtenTo, log.sealedTo)
-    this.#attempt(log.file.path, 'writing', () => writeFully(log.file, bytes, log.writtenTo))
+    this.#attempt(log.file.path, 'writing', () => {
+      if (log.encrypted)
+        log.chain = log.encrypted.write(log.file, log.memory, log.writtenTo, log.sealedTo, log.chain)
+      else writeFully(log.file, log.memory.subarray(log.writtenTo, log.sealedTo), log.writtenTo)
+    })
     log.writtenTo = log.sealedTo
     // Early enough that the next file need not wait for it: it can take the disk tens of milliseconds.
     if (log.writtenTo > NAME_AFTER_BYTES && !log.isNameDurable) void this.#syncNameAsync(log)
@@ -229,7 +244,7 @@ export class LogWriter {
   /** Marks the file as complete. Everything in it must be synced; the caller syncs once more. */
   writeEnd(): void {
     if (this.current.sealedTo + FRAME_HEADER_BYTES > this.current.memory.length) return
-    this.#sealFrame(this.bodyStart, 0, FRAME_END, this.#env.clock.wallMs())
+    this.#sealFrame(this.current.sealedTo + FRAME_HEADER_BYTES, 0, FRAME_END, this.#env.clock.wallMs())
     this.write()
   }
 
@@ -249,10 +264,16 @@ export class LogWriter {
       timestampMs,
       syncedUpTo: log.syncedTo,
       kind,
+      cipherBytes: kind === FRAME_BATCHES ? this.#cipherBytes : 0,
     }
     writeFrameHeader(log.memory, log.sealedTo, frame, log.seed)
-    log.chain = extendChain(log.chain, log.memory, log.sealedTo)
+    // The crcs of encrypted frames are known when they are written.
+    if (!log.encrypted) log.chain = extendChain(log.chain, log.memory, log.sealedTo)
     log.sealedTo = bodyEnd
+  }
+
+  get #cipherBytes(): number {
+    return this.#env.vault ? CIPHER_HEADER_BYTES : 0
   }
 
   #releaseSynced(logs: readonly LogInProgress[]): void {

@@ -1,9 +1,11 @@
+import { jobHost } from '../compaction/job-host.js'
 import type { SegmentVerified, VerifyJob } from '../compaction/segment-job.js'
 import type { Env } from '../env/env.js'
 import { joinPath, parseFileName, segmentFileName } from '../env/file-names.js'
 import { readFullyAsync, writeFully } from '../env/write-fully.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
+import { SegmentReader } from '../segment/segment-reader.js'
 import type { Store } from '../store/store.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { crc32 } from '../util/crc.js'
@@ -26,7 +28,7 @@ export interface FetchedCopy {
  * Fetches the leader's segments into a directory of their own, under names that are made here: nothing that comes
  * over the wire is ever a path. What an earlier attempt fetched whole is used again.
  * @throws VarveError `VARVE_CORRUPTION` where bytes are not what was declared, `VARVE_POSITION_LOST` where the
- * leader gave the copy up, `VARVE_NO_SPACE`, `VARVE_IO`, `VARVE_ABORTED`.
+ * leader gave the copy up, `VARVE_KEY` where its files are not encrypted with this store's key, `VARVE_NO_SPACE`, `VARVE_IO`, `VARVE_ABORTED`.
  */
 export async function fetchCopy(
   store: Store,
@@ -43,6 +45,8 @@ export async function fetchCopy(
   for (const meta of metas) {
     if (await isFetched(env, staged, meta)) continue
     await fetchSegment(env, staged, meta, await connection.segment(offer.session, meta.number, signal))
+    // Before the rest comes: the leader's files are taken as they are, and may be of another key, or of none.
+    if (meta === metas[0]) new SegmentReader(jobHost(env, staged), meta).close()
   }
   attempt(staged, () => env.fs.syncDirectory(staged))
   await connection.fetched(followerId, signal)

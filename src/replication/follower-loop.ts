@@ -161,6 +161,7 @@ export class FollowerLoop {
     const isRefusal =
       error.code === 'VARVE_INVALID_ARGUMENT' ||
       error.code === 'VARVE_FENCED' ||
+      error.code === 'VARVE_KEY' ||
       error.code === 'VARVE_CORRUPTION'
     return isRefusal && this.#onFirst !== undefined
   }

@@ -2,7 +2,10 @@
  * How any section of a segment stands in the file.
  *
  *   section := payload | encoding:u8 (0 raw, 1 LZ4) | crc:u32 (of payload and encoding)
+ *
+ * Encrypted, 2 is added to the encoding, which is bound to the payload, a piece of `file-cipher.ts`.
  */
+import { CIPHER_HEADER_BYTES, type FileDecryptor, type FileEncryptor, keyError } from '../env/file-cipher.js'
 import { corruption } from '../errors.js'
 import { type Bytes, cloneBytes, readU32, writeU32 } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
@@ -13,19 +16,41 @@ export const SECTION_TRAILER_BYTES = 5
 
 const RAW = 0
 const LZ4 = 1
+const ENCRYPTED = 2
+/** No section has a greater one. */
+export const ENCODING_MAX = LZ4 | ENCRYPTED
+const BOUND = [RAW, LZ4].map((encoding) => Buffer.from([encoding | ENCRYPTED]))
 
 /** Bytes that a section of a payload takes at most. */
 export function sectionSizeMax(payloadBytes: number): number {
-  return payloadBytes + SECTION_TRAILER_BYTES
+  return payloadBytes + CIPHER_HEADER_BYTES + SECTION_TRAILER_BYTES
 }
 
-/** Writes a section to `at` and returns its end. Compressed only where that saves an eighth: raw reads are cheaper. */
-export function writeSection(payload: Bytes, isCompressed: boolean, into: Bytes, at: number): number {
+/** What encrypts a section, and where it will stand in the file. */
+export interface SectionPlace {
+  readonly encryptor: FileEncryptor
+  readonly offset: number
+}
+
+/**
+ * Writes a section to `at` and returns its end. Compressed only where that saves an eighth: raw reads are cheaper.
+ * @param place undefined: it is not encrypted.
+ */
+export function writeSection(
+  payload: Bytes,
+  isCompressed: boolean,
+  into: Bytes,
+  at: number,
+  place?: SectionPlace,
+): number {
+  const body = place ? at + CIPHER_HEADER_BYTES : at
   const worthwhile = payload.length - (payload.length >>> 3) - 1
-  const packed = isCompressed ? compressInto(payload, into, at, worthwhile) : -1
-  if (packed < 0) into.set(payload, at)
-  const end = at + (packed < 0 ? payload.length : packed)
-  into[end] = packed < 0 ? RAW : LZ4
+  const packed = isCompressed ? compressInto(payload, into, body, worthwhile) : -1
+  if (packed < 0) into.set(payload, body)
+  const end = body + (packed < 0 ? payload.length : packed)
+  const encoding = packed < 0 ? RAW : LZ4
+  place?.encryptor.encrypt(into, body, end, BOUND[encoding]!, place.offset, into, at)
+  into[end] = place ? encoding | ENCRYPTED : encoding
   writeU32(into, end + 1, crc32(into, at, end + 1))
   return end + SECTION_TRAILER_BYTES
 }
@@ -40,6 +65,7 @@ export function decodeSection(
   end: number,
   file: string,
   offset: number,
+  decryptor?: FileDecryptor,
   scratch?: Scratch,
 ): Buffer {
   const body = end - SECTION_TRAILER_BYTES
@@ -47,8 +73,43 @@ export function decodeSection(
   if (crc32(bytes, start, body + 1) !== readU32(bytes, body + 1)) {
     throw corruption(file, offset, 'checksum mismatch')
   }
-  if (bytes[body] === RAW) return scratch ? bytes.subarray(start, body) : cloneBytes(bytes, start, body)
-  const plain = bytes[body] === LZ4 ? decompress(bytes.subarray(start, body), scratch) : undefined
+  const encoding = bytes[body]!
+  if (decryptor || encoding & ENCRYPTED) {
+    const piece = decrypt(bytes, start, body, file, offset, decryptor)
+    return unpack(encoding & ~ENCRYPTED, piece, file, offset, scratch) ?? piece
+  }
+  const plain = unpack(encoding, bytes.subarray(start, body), file, offset, scratch)
+  return plain ?? (scratch ? bytes.subarray(start, body) : cloneBytes(bytes, start, body))
+}
+
+/** Undefined: it was not compressed. */
+function unpack(
+  encoding: number,
+  packed: Buffer,
+  file: string,
+  offset: number,
+  scratch: Scratch | undefined,
+): Buffer | undefined {
+  if (encoding === RAW) return undefined
+  const plain = encoding === LZ4 ? decompress(packed, scratch) : undefined
   if (!plain) throw corruption(file, offset, 'a section that does not decompress')
+  return plain
+}
+
+/** In memory of its own: a scan may come back to the bytes that it has read. */
+function decrypt(
+  bytes: Buffer,
+  start: number,
+  body: number,
+  file: string,
+  offset: number,
+  decryptor: FileDecryptor | undefined,
+): Buffer {
+  if (!decryptor) throw keyError(file, 'is encrypted: it takes the key it was written with', offset)
+  if (!(bytes[body]! & ENCRYPTED))
+    throw keyError(file, 'is not encrypted: it is opened without a key', offset)
+  const encoding = bytes.subarray(body, body + 1)
+  const plain = Buffer.allocUnsafeSlow(Math.max(0, body - start - CIPHER_HEADER_BYTES))
+  for (const _ of decryptor.decrypt(bytes, start, body, encoding, file, offset, plain, 0));
   return plain
 }

@@ -1,4 +1,5 @@
 import type { Env, File } from '../env/env.js'
+import type { FileEncryptor } from '../env/file-cipher.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { writeFully } from '../env/write-fully.js'
 import { ioError } from '../errors.js'
@@ -43,6 +44,7 @@ export class SegmentBuilder {
   readonly #filter = new FilterBuilder()
   readonly #tombstones: RangeTombstone[] = []
   readonly #block: BlockBuilder
+  readonly #encryptor: FileEncryptor | undefined
   /** File bytes gathered for the next write(2). */
   #pending: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
   #pendingBytes = 0
@@ -68,6 +70,7 @@ export class SegmentBuilder {
     } catch (error) {
       throw ioError(error, 'creating', path)
     }
+    this.#encryptor = options.env.vault?.encryptor('segment')
     this.#block = new BlockBuilder(options.basePosition, options.blockBytes)
     this.#lastKey = Buffer.allocUnsafeSlow(64)
   }
@@ -181,8 +184,10 @@ export class SegmentBuilder {
     if (this.#pendingBytes >= WRITE_BYTES) this.#writePending()
     this.#reserve(sectionSizeMax(payload.length))
     const start = this.#pendingBytes
-    this.#pendingBytes = writeSection(payload, isCompressed, this.#pending, start)
-    return { offset: this.#fileBytes + start, sizeBytes: this.#pendingBytes - start }
+    const offset = this.#fileBytes + start
+    const place = this.#encryptor && { encryptor: this.#encryptor, offset }
+    this.#pendingBytes = writeSection(payload, isCompressed, this.#pending, start, place)
+    return { offset, sizeBytes: this.#pendingBytes - start }
   }
 
   #reserve(size: number): void {

@@ -4,7 +4,8 @@
  *   segment := data block* | tombstones | filter | index | properties | footer
  *   footer  := magic:8 | version:u32 | fileBytes:u64 | (offset:u64 | sizeBytes:u32) × 4 | crc:u32       72 bytes
  *
- * Every part but the footer is a section (`block-codec.ts`): checksummed, data blocks compressed where it gains.
+ * Every part but the footer is a section (`block-codec.ts`): checksummed, data blocks compressed where it gains,
+ * encrypted where the store is. The footer never is.
  * Entries are in the order of `EntryIterator`; all entries of one key stand in one block.
  * Source: LevelDB's table_format.md; differs in leaving out restarts and prefix compression, which LZ4 replaces.
  */

@@ -1,5 +1,6 @@
 import type { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
+import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
@@ -50,15 +51,17 @@ export class SegmentReader implements BlockSource {
   readonly #filter: Filter
   readonly #host: SegmentHost
   readonly #file: File
+  readonly #decryptor: FileDecryptor | undefined
   readonly #blocks: (Block | undefined)[]
   readonly #fields = new EntryFields()
   #isClosed = false
 
-  /** @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes. */
+  /** @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes, `VARVE_KEY`. */
   constructor(host: SegmentHost, meta: SegmentMeta) {
     this.meta = meta
     this.#host = host
     this.#file = openFile(host, meta)
+    this.#decryptor = host.env.vault?.decryptor('segment')
     try {
       const { path } = this.#file
       const sizeBytes = this.#file.sizeBytes()
@@ -220,7 +223,7 @@ export class SegmentReader implements BlockSource {
     const sizeBytes = this.index.endOf(number) - offset
     const isCopied = !scratch && sizeBytes <= SCRATCH_SECTION_MAX
     const into = isCopied ? plainScratch : scratch
-    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, into)
+    const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, this.#decryptor, into)
     const block = Block.parse(payload, isCopied)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
@@ -237,7 +240,7 @@ export class SegmentReader implements BlockSource {
   #section(handle: SectionHandle): Buffer {
     const bytes = Buffer.allocUnsafe(handle.sizeBytes)
     readFully(this.#file, bytes, handle.offset)
-    return decodeSection(bytes, 0, bytes.length, this.path, handle.offset)
+    return decodeSection(bytes, 0, bytes.length, this.path, handle.offset, this.#decryptor)
   }
 }
 

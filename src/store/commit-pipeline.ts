@@ -2,7 +2,7 @@ import type { Env } from '../env/env.js'
 import { ioError, VarveError } from '../errors.js'
 import { batchSizeBytes } from '../key/batch-format.js'
 import { POSITION_MAX, type Position } from '../key/position.js'
-import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES } from '../log/log-format.js'
+import { LOG_HEADER_BYTES } from '../log/log-format.js'
 import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { copyBytes } from '../util/bytes.js'
@@ -143,7 +143,7 @@ export class CommitPipeline {
     }
     const start = this.#group.length === 0 ? this.#log.bodyStart : this.#groupEnd
     // Room for an end frame is always kept.
-    if (start + sizeMax + FRAME_HEADER_BYTES <= this.memory.length) return start
+    if (start + sizeMax + this.#log.frameBytes <= this.memory.length) return start
     this.rotate(sizeMax)
     return this.#log.bodyStart
   }
@@ -213,7 +213,7 @@ export class CommitPipeline {
     this.commitNow()
     try {
       this.#log.write()
-      this.#hooks.rotate(LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES + bodyBytes)
+      this.#hooks.rotate(LOG_HEADER_BYTES + 2 * this.#log.frameBytes + bodyBytes)
     } catch (error) {
       this.fail(error)
       throw this.#failure
@@ -332,7 +332,7 @@ export class CommitPipeline {
   /** As many frames from `first` on as the log file has room for, in one write(2); returns the next one. */
   #appendSome(frames: readonly ForeignFrame[], first: number): number {
     const sizeBytes = frames[first]!.end - frames[first]!.start
-    if (this.#log.bodyStart + sizeBytes + FRAME_HEADER_BYTES > this.memory.length) this.rotate(sizeBytes)
+    if (this.#log.bodyStart + sizeBytes + this.#log.frameBytes > this.memory.length) this.rotate(sizeBytes)
     const from = this.#log.bodyStart
     let bodyBytes = 0
     let next = first
@@ -340,7 +340,7 @@ export class CommitPipeline {
       for (; next < frames.length; next++) {
         const { bytes, start, end, batchCount, timestampMs } = frames[next]!
         const at = this.#log.bodyStart
-        if (at + end - start + FRAME_HEADER_BYTES > this.memory.length) break
+        if (at + end - start + this.#log.frameBytes > this.memory.length) break
         copyBytes(bytes, start, end, this.memory, at)
         this.#log.seal(at + end - start, batchCount, timestampMs)
         bodyBytes += end - start
@@ -351,7 +351,7 @@ export class CommitPipeline {
         this.#groupStart = body
         this.#applyGroup(batchCount)
         this.#position += batchCount
-        body += end - start + FRAME_HEADER_BYTES
+        body += end - start + this.#log.frameBytes
       }
     } catch (error) {
       this.fail(error)

@@ -156,6 +156,8 @@ export interface OpenOptions<K = string, V = string> {
   readonly workers?: number
   /** What of the log is kept beyond what recovery needs. */
   readonly log?: LogRetentionOptions
+  /** Encrypts the store's files. Not more and not less than the key it was made with opens it; see `EncryptionOptions`. */
+  readonly encryption?: EncryptionOptions
   /** Bytes of one memtable; default an eighth of `memory`, at most 64 MiB. */
   readonly memtableBytes?: number
   /** Target size of a segment; default 32 MiB. */
@@ -166,6 +168,24 @@ export interface OpenOptions<K = string, V = string> {
   readonly levelRatio?: number
   /** Segments in level 0 that start a compaction; default 4. */
   readonly l0SegmentsMax?: number
+}
+
+/**
+ * Encryption at rest: AES-256-GCM for every frame of the log, every block and other part of a segment, every record of
+ * the manifest, under keys derived for each file. Also of views, checkpoints and copies. Decided when a store is made:
+ * `VARVE_KEY` where the key is missing, is another one, or the store is not encrypted.
+ *
+ * Who gets hold of the files, a backup or a disk that was thrown away, learns no key, value or consumer's name, but
+ * sees sizes, times, positions, how many operations were written and when, and the names of views. Who changes bytes is
+ * found out (`VARVE_CORRUPTION`); who puts back the whole directory, or whole files, as they once were is not, nor who
+ * cuts off the end of the log. What is in memory, or goes to followers, is plain: use TLS there.
+ *
+ * A store's key is not changed in place: open a new store with the new key, and `varve dump | varve load` into it, or
+ * let it follow the old one and promote it.
+ */
+export interface EncryptionOptions {
+  /** 32 bytes of a random generator, as `crypto.randomBytes(32)`, not a password; copied. Whoever loses it loses the store. */
+  readonly key: Uint8Array
 }
 
 /** Limits of what is kept of the log once recovery does not need it. Bytes and milliseconds. */

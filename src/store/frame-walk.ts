@@ -60,7 +60,8 @@ export class FrameWalk {
     }
     if (frame.firstPosition > last + 1)
       this.#fail(at, shift, `position ${frame.firstPosition} follows ${last}`)
-    let batch = this.#batchOffset === undefined ? at + FRAME_HEADER_BYTES : this.#batchOffset - shift
+    const first = at + FRAME_HEADER_BYTES + frame.cipherBytes
+    let batch = this.#batchOffset === undefined ? first : this.#batchOffset - shift
     let position = last
     const stop = batch + budget
     for (; this.#index < frame.batchCount && batch < stop && !this.pending; this.#index++) {

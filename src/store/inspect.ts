@@ -1,6 +1,6 @@
 import { WeightedCache } from '../cache/weighted-cache.js'
+import type { Env } from '../env/env.js'
 import { joinPath, manifestFileName, segmentFileName } from '../env/file-names.js'
-import { nodeEnv } from '../env/node-env.js'
 import { readFully } from '../env/write-fully.js'
 import { ioError, VarveError } from '../errors.js'
 import {
@@ -58,24 +58,28 @@ export interface SegmentReport {
 }
 
 /** Every batch in the log files of a closed store, oldest first. Ends at a torn tail without an error. */
-export function* readLog(directory: string, options: { from?: Position } = {}): Iterable<LogRecord> {
-  const { files } = listDirectory(nodeEnv, directory)
+export function* readLog(
+  env: Env,
+  directory: string,
+  options: { from?: Position } = {},
+): Iterable<LogRecord> {
+  const { files } = listDirectory(env, directory)
   const numbers = files.filter(({ kind }) => kind === 'log').map(({ number }) => number)
   numbers.sort((a, b) => a - b)
   for (const number of numbers) {
-    for (const piece of logPieces(nodeEnv, directory, number, undefined)) {
+    for (const piece of logPieces(env, directory, number, undefined)) {
       if (piece.position >= (options.from ?? 0)) yield recordOf(piece)
     }
   }
 }
 
 /** One segment that the manifest names. */
-export function readSegment(directory: string, number: number): SegmentReport {
-  const manifest = recoverManifest(nodeEnv, directory)
+export function readSegment(env: Env, directory: string, number: number): SegmentReport {
+  const manifest = recoverManifest(env, directory)
   const meta = [...(manifest?.version.segments() ?? [])].find((candidate) => candidate.number === number)
   if (!meta)
     throw new VarveError('VARVE_INVALID_ARGUMENT', `the store has no segment ${segmentFileName(number)}`)
-  const reader = openSegment(directory, meta)
+  const reader = openSegment(env, directory, meta)
   const { sizeBytes, checksum } = meta
   return {
     file: reader.path,
@@ -98,14 +102,14 @@ export interface SampledEntry {
  * Entries of about `blockCount` blocks, evenly spread over all segments. Where there are more, a block is chosen in
  * proportion to its size, and stands for as many as that makes: so few blocks of large values are not overlooked.
  */
-export function* sampleEntries(directory: string, blockCount: number): Iterable<SampledEntry> {
-  const manifest = recoverManifest(nodeEnv, directory)
+export function* sampleEntries(env: Env, directory: string, blockCount: number): Iterable<SampledEntry> {
+  const manifest = recoverManifest(env, directory)
   const metas = [...(manifest?.version.segments() ?? [])]
   const strideBytes = metas.reduce((sum, meta) => sum + meta.sizeBytes, 0) / blockCount
   let passedBytes = 0
   let next = strideBytes / 2
   for (const meta of metas) {
-    const reader = openSegment(directory, meta)
+    const reader = openSegment(env, directory, meta)
     try {
       const { index } = reader
       for (let i = 0; i < index.count; i++) {
@@ -136,18 +140,18 @@ function* sampledOf(block: Block, weight: number): Generator<SampledEntry> {
 }
 
 /** The edits of the current manifest, in the order they were written. */
-export function* readManifest(directory: string): Iterable<Record<string, unknown>> {
-  const manifest = recoverManifest(nodeEnv, directory)
+export function* readManifest(env: Env, directory: string): Iterable<Record<string, unknown>> {
+  const manifest = recoverManifest(env, directory)
   if (!manifest) throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no store at ${directory}`)
   const path = joinPath(directory, manifestFileName(manifest.manifestNumber))
-  for (const edit of readEdits(readWhole(path), path)) yield { ...edit }
+  for (const edit of readEdits(readWhole(env, path), path, env.vault)) yield { ...edit }
 }
 
-function openSegment(directory: string, meta: SegmentMeta): SegmentReader {
+function openSegment(env: Env, directory: string, meta: SegmentMeta): SegmentReader {
   const cache = new WeightedCache(0)
   const blockReads = { hits: 0, misses: 0 }
-  const pacer = new ReadPacer(nodeEnv.clock)
-  return new SegmentReader({ env: nodeEnv, directory, cache, pacer, blockReads }, meta)
+  const pacer = new ReadPacer(env.clock)
+  return new SegmentReader({ env, directory, cache, pacer, blockReads }, meta)
 }
 
 function recordOf({ path, frameOffset, position, timestampMs, bytes, batchOffset }: LogPiece): LogRecord {
@@ -185,9 +189,9 @@ function* entriesOf(reader: SegmentReader): ReturnType<SegmentReport['entries']>
   }
 }
 
-function readWhole(path: string): Buffer {
+function readWhole(env: Env, path: string): Buffer {
   try {
-    const file = nodeEnv.fs.open(path, 'read')
+    const file = env.fs.open(path, 'read')
     try {
       const bytes = Buffer.alloc(file.sizeBytes())
       readFully(file, bytes, 0)

@@ -1,11 +1,12 @@
 import type { Env, File } from '../env/env.js'
+import { decryptorFor, type FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
+import { decryptFrame, decryptFrameInSteps } from '../log/frame-cipher.js'
 import {
-  FRAME_BATCHES,
-  FRAME_END,
   FRAME_HEADER_BYTES,
+  isFrameKind,
   LOG_HEADER_BYTES,
   type LogHeader,
   logSeed,
@@ -35,23 +36,33 @@ export class LogFileReader {
   readonly #file: File
   readonly #seed: number
   readonly #turn: FairTurn
+  readonly #decryptor: FileDecryptor | undefined
   #soundOffset = -1
+  /** Frames of `bytes` up to here in the file are decrypted. */
+  #plainTo = 0
   /** Holds the frame that was loaded last; borrowed until the next `load`. */
   bytes: Buffer = Buffer.alloc(0)
   /** Where `bytes` stands in the file. */
   bytesOffset = 0
 
-  private constructor(file: File, number: number, header: LogHeader, turn: FairTurn) {
+  private constructor(
+    file: File,
+    number: number,
+    header: LogHeader,
+    decryptor: FileDecryptor | undefined,
+    turn: FairTurn,
+  ) {
     this.#file = file
     this.number = number
     this.header = header
+    this.#decryptor = decryptor
     this.#seed = logSeed(header.storeId, number)
     this.#turn = turn
   }
 
   /**
    * Undefined if the file has no whole header (yet), or is not there.
-   * @throws VarveError `VARVE_FORMAT_VERSION`, `VARVE_IO`.
+   * @throws VarveError `VARVE_FORMAT_VERSION`, `VARVE_KEY`, `VARVE_IO`.
    */
   static async open(
     env: Env,
@@ -71,7 +82,10 @@ export class LogFileReader {
       const bytes = Buffer.alloc(LOG_HEADER_BYTES)
       if ((await file.readAsync(bytes, 0)) === LOG_HEADER_BYTES) {
         const header = readLogHeader(bytes, path)
-        if (header) return new LogFileReader(file, number, header, turn)
+        if (header) {
+          const decryptor = decryptorFor(env.vault, header.isEncrypted, 'log', number, path)
+          return new LogFileReader(file, number, header, decryptor, turn)
+        }
       }
     } catch (error) {
       file.close()
@@ -92,19 +106,21 @@ export class LogFileReader {
   /** Whether `bytes` holds the frame at `offset` and it is sound; if not, or not known at once, `load` tells. */
   has(offset: number): boolean {
     if (offset === this.#soundOffset) return true
+    if (offset < this.#plainTo && offset >= this.bytesOffset) return true
     const at = offset - this.bytesOffset
     if (at < 0 || at + FRAME_HEADER_BYTES > this.bytes.length) return false
     if (readU32(this.bytes, at + 4) > CHECK_BYTES || !isFrame(this.bytes, at, this.#seed)) return false
-    this.#soundOffset = offset
+    decryptFrame(this.bytes, at, this.#decryptor, this.path, offset)
+    this.#notePlain(offset)
     return true
   }
 
   /** Makes `bytes` hold the whole frame at `offset`, and checks it; what is wrong, if anything. */
   async load(offset: number): Promise<FrameFault | undefined> {
     const fault = (await this.#fill(offset)) ?? ((await this.#isWhole(offset)) ? undefined : 'damaged')
-    this.#soundOffset = offset
     // A file that is being written has more the next time.
     if (fault) this.#forget()
+    else await this.#decrypt(offset)
     return fault
   }
 
@@ -131,6 +147,7 @@ export class LogFileReader {
         this.bytes = bytes
         this.bytesOffset = offset
         this.#soundOffset = -1
+        this.#plainTo = 0
       }
       const size = FRAME_HEADER_BYTES + readU32(this.bytes, offset - this.bytesOffset + 4)
       if (size <= needed) return undefined
@@ -138,11 +155,28 @@ export class LogFileReader {
     }
   }
 
+  async #decrypt(offset: number): Promise<void> {
+    if (offset >= this.#plainTo) {
+      const at = offset - this.bytesOffset
+      for (const _ of decryptFrameInSteps(this.bytes, at, this.#decryptor, this.path, offset))
+        await this.#turn.due()
+    }
+    this.#notePlain(offset)
+  }
+
+  #notePlain(offset: number): void {
+    this.#soundOffset = offset
+    if (!this.#decryptor) return
+    const end = offset + FRAME_HEADER_BYTES + readU32(this.bytes, offset - this.bytesOffset + 4)
+    this.#plainTo = Math.max(this.#plainTo, end)
+  }
+
   async #isWhole(offset: number): Promise<boolean> {
+    if (offset < this.#plainTo) return true
     const at = offset - this.bytesOffset
-    const { bodyBytes, kind } = readFrameHeader(this.bytes, at)
+    const { bodyBytes } = readFrameHeader(this.bytes, at)
     if (bodyBytes < CHECK_BYTES) return isFrame(this.bytes, at, this.#seed)
-    if (kind !== FRAME_BATCHES && kind !== FRAME_END) return false
+    if (!isFrameKind(this.bytes, at)) return false
     const end = at + FRAME_HEADER_BYTES + bodyBytes
     let crc = this.#seed
     for (let from = at + 4; from < end; from += CHECK_BYTES) {
@@ -154,6 +188,7 @@ export class LogFileReader {
 
   #forget(): void {
     this.#soundOffset = -1
+    this.#plainTo = 0
     this.bytes = Buffer.alloc(0)
     this.bytesOffset = 0
   }

@@ -1,9 +1,11 @@
 import type { Env, File } from '../env/env.js'
+import { decryptorFor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { readFully } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
 import { batchSizeBytes, findBatchFault } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import { decryptFrame } from '../log/frame-cipher.js'
 import {
   FRAME_BATCHES,
   FRAME_HEADER_BYTES,
@@ -46,6 +48,7 @@ export function* logPieces(
     readFully(file, headerBytes, 0)
     const header = readLogHeader(headerBytes, path)
     if (!header) throw corruption(path, 0, 'a damaged header')
+    const decryptor = decryptorFor(env.vault, header.isEncrypted, 'log', number, path)
     const seed = logSeed(header.storeId, number)
     for (let at = LOG_HEADER_BYTES; at < end; ) {
       const frameHeader = Buffer.alloc(Math.min(FRAME_HEADER_BYTES, end - at))
@@ -58,6 +61,7 @@ export function* logPieces(
       const bytes = Buffer.allocUnsafeSlow(frameBytes)
       readFully(file, bytes, at)
       if (!isFrame(bytes, 0, seed)) throw corruption(path, at, 'a damaged frame')
+      decryptFrame(bytes, 0, decryptor, path, at)
       yield* framePieces(path, at, bytes)
       at += frameBytes
     }
@@ -80,7 +84,7 @@ function isZeroFrom(file: File, at: number, end: number): boolean {
 function* framePieces(path: string, frameOffset: number, bytes: Buffer): Generator<LogPiece> {
   const frame = readFrameHeader(bytes, 0)
   if (frame.kind !== FRAME_BATCHES) return
-  let batchOffset = FRAME_HEADER_BYTES
+  let batchOffset = FRAME_HEADER_BYTES + frame.cipherBytes
   for (let i = 0; i < frame.batchCount; i++) {
     const fault = findBatchFault(bytes, batchOffset, bytes.length)
     if (fault) throw corruption(path, frameOffset + batchOffset, fault)

@@ -1,4 +1,5 @@
 import type { Env } from '../env/env.js'
+import { decryptorFor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
@@ -65,7 +66,9 @@ export class LogTail {
     const file = this.#file
     if (!file || this.#walk!.frameOffset >= file.sizeBytes()) return
     const bytes = file.readWhole()
-    scanLog(bytes, file.header, logSeed(file.header.storeId, file.number), file.path, () => {})
+    const { header, number, path } = file
+    const decryptor = decryptorFor(this.#env.vault, header.isEncrypted, 'log', number, path)
+    scanLog(bytes, header, logSeed(header.storeId, number), path, () => {}, decryptor)
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import type {
   ChangesOptions,
   Check,
   Expiry,
+  EncryptionOptions,
   LogRetentionOptions,
   OpenOptions,
   ProgressOptions,
@@ -34,6 +35,7 @@ export const OPEN_NAMES: OptionNames<OpenOptions & { readonly env?: Env }> = {
   blockBytes: true,
   levelRatio: true,
   l0SegmentsMax: true,
+  encryption: true,
   env: true,
 }
 export const LOG_NAMES: OptionNames<LogRetentionOptions> = {
@@ -41,6 +43,7 @@ export const LOG_NAMES: OptionNames<LogRetentionOptions> = {
   maxAgeMs: true,
   pinnedMaxBytes: true,
 }
+export const ENCRYPTION_NAMES: OptionNames<EncryptionOptions> = { key: true }
 export const WRITE_NAMES: OptionNames<WriteOptions> = { durability: true, ifPosition: true }
 export const EXPIRY_NAMES: OptionNames<Expiry> = { ttlMs: true, expiresAt: true }
 export const PUT_NAMES: OptionNames<PutOptions> = { ...WRITE_NAMES, ...EXPIRY_NAMES }

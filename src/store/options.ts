@@ -1,11 +1,13 @@
+import { encryptedEnv } from '../env/encrypted-env.js'
 import type { Env } from '../env/env.js'
+import { MASTER_KEY_BYTES } from '../env/file-cipher.js'
 import { nodeEnv } from '../env/node-env.js'
 import { VarveError } from '../errors.js'
 import type { TreeOptions } from '../tree/tree-options.js'
 import { checkOptionNames } from '../util/option-names.js'
-import type { Durability, LogRetentionOptions, OpenOptions } from './contract.js'
+import type { Durability, EncryptionOptions, LogRetentionOptions, OpenOptions } from './contract.js'
 import { type EncodingNames, encodingNames } from './encoding-names.js'
-import { LOG_NAMES, OPEN_NAMES } from './option-names.js'
+import { ENCRYPTION_NAMES, LOG_NAMES, OPEN_NAMES } from './option-names.js'
 
 const MIB = 2 ** 20
 const MEMORY_DEFAULT = 256 * MIB
@@ -39,7 +41,7 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
   const memtableDefault = Math.min(MEMTABLE_DEFAULT_MAX, Math.floor(memory * MEMTABLE_SHARE))
   const usesViews = options.keyEncoding === 'view' || options.valueEncoding === 'view'
   const resolved = {
-    env: options.env ?? nodeEnv,
+    env: resolveEnv(options),
     createIfMissing: flag('createIfMissing', options.createIfMissing, true),
     errorIfExists: flag('errorIfExists', options.errorIfExists, false),
     readOnly: flag('readOnly', options.readOnly, false),
@@ -60,6 +62,24 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
   }
   if (resolved.readOnly && options.errorIfExists) throw invalid('readOnly contradicts errorIfExists')
   return resolved
+}
+
+/**
+ * The environment that encrypts if there is a key: what works on a store has no other place for it.
+ * @throws VarveError `VARVE_INVALID_ARGUMENT` for what is no key; it is in no message.
+ */
+export function resolveEnv(options: {
+  env?: Env | undefined
+  encryption?: EncryptionOptions | undefined
+}): Env {
+  const { env = nodeEnv, encryption } = options
+  if (encryption === undefined) return env
+  if (typeof encryption !== 'object' || encryption === null) throw invalid('encryption is { key }')
+  checkOptionNames('encryption', encryption, ENCRYPTION_NAMES)
+  const { key } = encryption
+  if (!(key instanceof Uint8Array) || key.length !== MASTER_KEY_BYTES)
+    throw invalid(`encryption.key is a Uint8Array of ${MASTER_KEY_BYTES} bytes`)
+  return encryptedEnv(env, key)
 }
 
 export function checkDurability(value: unknown): Durability {

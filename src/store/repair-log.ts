@@ -1,4 +1,5 @@
 import type { Env } from '../env/env.js'
+import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { readFully } from '../env/write-fully.js'
 import { ioError, VarveError } from '../errors.js'
@@ -11,6 +12,7 @@ import {
   opSizeBytes,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import { decryptFrame } from '../log/frame-cipher.js'
 import {
   FRAME_BATCHES,
   FRAME_HEADER_BYTES,
@@ -67,6 +69,7 @@ export function* saveLog(
   const memory = new SharedArrayBuffer(bytes.length + LOG_HEADER_BYTES)
   const saved = Buffer.from(memory)
   const seed = logSeed(storeId, number)
+  const decryptor = env.vault?.decryptor('log', number)
   const checksums = new RangeCrc(bytes)
   const cursors = new Map<string, Bytes>()
   const lost: RepairLoss[] = []
@@ -84,7 +87,8 @@ export function* saveLog(
       continue
     }
     const frameEnd = at + FRAME_HEADER_BYTES + frame.bodyBytes
-    if (isSound(bytes, at, frame) && frame.firstPosition > lastPosition) {
+    const isReadable = frame.firstPosition > lastPosition && isDecrypted(bytes, at, decryptor, path)
+    if (isReadable && isSound(bytes, at, frame)) {
       if (frame.firstPosition > lastPosition + 1 && (basePosition !== undefined || after > 0))
         lost.push(lossOf(path, lastPosition, frame.firstPosition, skipped))
       basePosition ??= frame.firstPosition - 1
@@ -115,10 +119,21 @@ function lossOf(file: string, before: Position, next: Position, sizeBytes: numbe
   return { file, kind: 'log', positionMin: before + 1, positionMax: next - 1, sizeBytes }
 }
 
+/** @throws VarveError `VARVE_KEY`. */
+function isDecrypted(bytes: Buffer, at: number, decryptor: FileDecryptor | undefined, path: string): boolean {
+  try {
+    decryptFrame(bytes, at, decryptor, path, at)
+    return true
+  } catch (error) {
+    if (error instanceof VarveError && error.code !== 'VARVE_KEY') return false
+    throw error
+  }
+}
+
 function isSound(bytes: Buffer, at: number, frame: FrameHeader): boolean {
   if (frame.kind !== FRAME_BATCHES || frame.batchCount === 0) return false
   const end = at + FRAME_HEADER_BYTES + frame.bodyBytes
-  let batch = at + FRAME_HEADER_BYTES
+  let batch = at + FRAME_HEADER_BYTES + frame.cipherBytes
   for (let i = 0; i < frame.batchCount; i++) {
     if (findBatchFault(bytes, batch, end) !== undefined) return false
     batch += batchSizeBytes(bytes, batch)
@@ -127,7 +142,7 @@ function isSound(bytes: Buffer, at: number, frame: FrameHeader): boolean {
 }
 
 function noteCursors(bytes: Buffer, at: number, frame: FrameHeader, cursors: Map<string, Bytes>): void {
-  let batch = at + FRAME_HEADER_BYTES
+  let batch = at + FRAME_HEADER_BYTES + frame.cipherBytes
   for (let i = 0; i < frame.batchCount; i++) {
     let op = batch + BATCH_HEADER_BYTES
     for (let n = batchOpCount(bytes, batch); n > 0; n--) {
@@ -143,6 +158,7 @@ function reseal(saved: Buffer, end: number, number: number, storeId: Bytes, base
   writeLogHeader(saved, {
     ...{ number, basePosition, previousNumber: 0, previousBytes: 0, previousChain: 0, createdMs: 0 },
     storeId: storeId.subarray(0, STORE_ID_BYTES),
+    isEncrypted: false,
   })
   const seed = logSeed(storeId, number)
   for (let at = LOG_HEADER_BYTES; at < end; ) {

@@ -1,13 +1,14 @@
 import { jobHost } from '../compaction/job-host.js'
 import { verifySegment } from '../compaction/verify-segment.js'
 import type { Env, File } from '../env/env.js'
+import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
 import { readFully } from '../env/write-fully.js'
 import { ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { Block, EntryFields } from '../segment/block.js'
-import { decodeSection, SECTION_TRAILER_BYTES } from '../segment/block-codec.js'
+import { decodeSection, ENCODING_MAX, SECTION_TRAILER_BYTES } from '../segment/block-codec.js'
 import { IndexBlock } from '../segment/index-block.js'
 import { SegmentBuilder } from '../segment/segment-builder.js'
 import { decodeFooter, decodeTombstones, FOOTER_BYTES, type Footer } from '../segment/segment-format.js'
@@ -24,6 +25,12 @@ const SCAN_BLOCK_BYTES_MAX = 256 * 1024
 /** The same after damage, where a block is looked for at every byte. */
 const RESYNC_BLOCK_BYTES_MAX = 16 * 1024
 const CHECKSUM_READ_BYTES = 1024 * 1024
+
+/** A segment file that is read past damage. */
+interface Source {
+  readonly file: File
+  readonly decryptor: FileDecryptor | undefined
+}
 
 export interface SavedSegment {
   /** Undefined if nothing in it could be saved. */
@@ -47,8 +54,9 @@ export function* findSegmentDamage(
 
 export function damageOf(error: unknown, file: string): DamagedFile {
   const failure = ioError(error, 'reading', file)
-  // A disk that is full, or a lock, is no damage to repair.
-  if (failure.code === 'VARVE_NO_SPACE' || failure.code === 'VARVE_LOCKED') throw failure
+  // A disk that is full, a lock, or another key, is no damage to repair.
+  if (failure.code === 'VARVE_NO_SPACE' || failure.code === 'VARVE_LOCKED' || failure.code === 'VARVE_KEY')
+    throw failure
   const { offset, message } = failure
   return { file: failure.file ?? file, what: message, ...(offset === undefined ? {} : { offset }) }
 }
@@ -75,7 +83,7 @@ export function* describeSegment(
     yield* verifySegment(env, { kind: 'verify', directory, segment: meta })
     return meta
   } catch (error) {
-    if (error instanceof VarveError) return undefined
+    if (error instanceof VarveError && error.code !== 'VARVE_KEY') return undefined
     throw error
   }
 }
@@ -121,11 +129,12 @@ export function* saveSegment(
   }
   try {
     const sizeBytes = file.sizeBytes()
+    const source = { file, decryptor: env.vault?.decryptor('segment') }
     const footer = attempt(() => readFooter(file, sizeBytes))
-    const index = footer && attempt(() => readIndex(file, footer))
-    const tombstones = footer && attempt(() => readTombstones(file, footer))
+    const index = footer && attempt(() => readIndex(source, footer))
+    const tombstones = footer && attempt(() => readTombstones(source, footer))
     if (!tombstones) lost.push({ ...whole, kind: 'tombstones' })
-    const blocks = index ? blocksByIndex(file, index, lost) : blocksByScan(file, sizeBytes, lost)
+    const blocks = index ? blocksByIndex(source, index, lost) : blocksByScan(source, sizeBytes, lost)
     const meta = yield* writeBlocks(env, directory, target, blocks, tombstones ?? [], lost, range)
     return { meta, lost: meta ? lost : [whole] }
   } finally {
@@ -206,29 +215,30 @@ class OrderedWriter {
 }
 
 /** Undefined for each block that is damaged. */
-function* blocksByIndex(file: File, index: IndexBlock, lost: RepairLoss[]): Generator<Block | undefined> {
+function* blocksByIndex(source: Source, index: IndexBlock, lost: RepairLoss[]): Generator<Block | undefined> {
   for (let number = 0; number < index.count; number++) {
     const start = index.offsetOf(number)
     const sizeBytes = index.endOf(number) - start
-    const block = attempt(() => readBlock(file, start, sizeBytes))
+    const block = attempt(() => readBlock(source, start, sizeBytes))
     if (!block) {
       const after = number === 0 ? undefined : index.separatorOf(number - 1)
       const upTo = index.separatorOf(number)
-      lost.push({ file: file.path, kind: 'block', ...(after ? { after } : {}), upTo, sizeBytes })
+      lost.push({ file: source.file.path, kind: 'block', ...(after ? { after } : {}), upTo, sizeBytes })
     }
     yield block
   }
 }
 
 /** Blocks one after another, each found by a checksum that fits; what fits nowhere is stepped over. */
-function* blocksByScan(file: File, sizeBytes: number, lost: RepairLoss[]): Generator<Block | undefined> {
+function* blocksByScan(source: Source, sizeBytes: number, lost: RepairLoss[]): Generator<Block | undefined> {
+  const { file } = source
   let skipped = 0
   let isLost = false
   for (let at = 0; at + SECTION_TRAILER_BYTES < sizeBytes; ) {
     const windowMax = isLost ? RESYNC_BLOCK_BYTES_MAX : SCAN_BLOCK_BYTES_MAX
     const window = Buffer.allocUnsafeSlow(Math.min(windowMax, sizeBytes - at))
     readFully(file, window, at)
-    const found = findSection(window, file.path, at)
+    const found = findSection(window, source, at)
     isLost = !found
     if (!found) {
       skipped++
@@ -245,18 +255,18 @@ function* blocksByScan(file: File, sizeBytes: number, lost: RepairLoss[]): Gener
 
 function findSection(
   window: Buffer,
-  path: string,
+  { file, decryptor }: Source,
   offset: number,
 ): { block: Block | undefined; sizeBytes: number } | undefined {
   let crc = 0
   let crcEnd = 0
   for (let body = 0; body + SECTION_TRAILER_BYTES <= window.length; body++) {
-    if (window[body]! > 1) continue
+    if (window[body]! > ENCODING_MAX) continue
     crc = crc32(window, crcEnd, body + 1, crc)
     crcEnd = body + 1
     if (crc !== window.readUInt32LE(body + 1)) continue
     const sizeBytes = body + SECTION_TRAILER_BYTES
-    const payload = attempt(() => decodeSection(window, 0, sizeBytes, path, offset))
+    const payload = attempt(() => decodeSection(window, 0, sizeBytes, file.path, offset, decryptor))
     return { block: payload && Block.parse(payload), sizeBytes }
   }
   return undefined
@@ -268,23 +278,23 @@ function readFooter(file: File, sizeBytes: number): Footer {
   return decodeFooter(bytes, file.path, sizeBytes)
 }
 
-function readIndex(file: File, footer: Footer): IndexBlock {
-  const payload = readPayload(file, footer.index.offset, footer.index.sizeBytes)
-  return IndexBlock.parse(payload, file.path, footer.index.offset, footer.tombstones.offset)
+function readIndex(source: Source, footer: Footer): IndexBlock {
+  const payload = readPayload(source, footer.index.offset, footer.index.sizeBytes)
+  return IndexBlock.parse(payload, source.file.path, footer.index.offset, footer.tombstones.offset)
 }
 
-function readTombstones(file: File, { tombstones: { offset, sizeBytes } }: Footer): RangeTombstone[] {
-  return decodeTombstones(readPayload(file, offset, sizeBytes), file.path, offset)
+function readTombstones(source: Source, { tombstones: { offset, sizeBytes } }: Footer): RangeTombstone[] {
+  return decodeTombstones(readPayload(source, offset, sizeBytes), source.file.path, offset)
 }
 
-function readBlock(file: File, start: number, sizeBytes: number): Block | undefined {
-  return Block.parse(readPayload(file, start, sizeBytes))
+function readBlock(source: Source, start: number, sizeBytes: number): Block | undefined {
+  return Block.parse(readPayload(source, start, sizeBytes))
 }
 
-function readPayload(file: File, offset: number, sizeBytes: number): Buffer {
+function readPayload({ file, decryptor }: Source, offset: number, sizeBytes: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(sizeBytes)
   readFully(file, bytes, offset)
-  return decodeSection(bytes, 0, sizeBytes, file.path, offset)
+  return decodeSection(bytes, 0, sizeBytes, file.path, offset, decryptor)
 }
 
 function openFile(env: Env, path: string): File {
@@ -300,7 +310,7 @@ function attempt<T>(read: () => T): T | undefined {
   try {
     return read()
   } catch (error) {
-    if (error instanceof VarveError) return undefined
+    if (error instanceof VarveError && error.code !== 'VARVE_KEY') return undefined
     throw error
   }
 }

@@ -2,7 +2,6 @@ import { runJob } from '../compaction/run-job.js'
 import type { AnyJob, SegmentsWritten } from '../compaction/segment-job.js'
 import type { Env } from '../env/env.js'
 import { CURRENT_NAME, joinPath, LOCK_NAME, logFileName, segmentFileName } from '../env/file-names.js'
-import { nodeEnv } from '../env/node-env.js'
 import { ioError, VarveError } from '../errors.js'
 import { ALL_KEYS, type KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
@@ -12,9 +11,11 @@ import type { Bytes } from '../util/bytes.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { LEVEL_COUNT, mergeCursors, Version } from '../version/version.js'
 import { type RecoveredManifest, readManifest, VersionSet } from '../version/version-set.js'
+import type { EncryptionOptions } from './contract.js'
 import { type DirectoryListing, listDirectory } from './directory.js'
 import { EXPIRY_CURSOR, EXPIRY_MARK } from './expiry.js'
 import { copyFile, verifyLog } from './maintenance.js'
+import { resolveEnv } from './options.js'
 import { type SavedLog, saveLog, storeIdOfLog } from './repair-log.js'
 import type { DamagedFile, RepairLoss, RepairReport } from './repair-report.js'
 import { damageOf, describeSegment, findSegmentDamage, saveSegment } from './repair-segment.js'
@@ -380,11 +381,13 @@ function isFile(env: Env, path: string): boolean {
 export interface RepairOptions {
   /** Bytes looked at so far, of all bytes of the store. */
   onProgress?(done: number, total: number): void
+  /** The key of the store, if it is encrypted. */
+  readonly encryption?: EncryptionOptions | undefined
   /** For tests and for embedding in something that is not Node. */
   readonly env?: Env
 }
 
-const REPAIR_NAMES: OptionNames<RepairOptions> = { onProgress: true, env: true }
+const REPAIR_NAMES: OptionNames<RepairOptions> = { onProgress: true, encryption: true, env: true }
 
 /**
  * Makes a store that refuses to open, or does not verify, into one that does. Files it replaces are copied to a
@@ -392,12 +395,12 @@ const REPAIR_NAMES: OptionNames<RepairOptions> = { onProgress: true, env: true }
  * damage and past it, a lost manifest made anew out of the segments. Afterwards everything it kept is durable. What
  * was lost is in the report; positions are not given out a second time. Takes disk space of what it rewrites: all
  * of it where the manifest is lost. A store that is whole is not changed. Nobody may have it open.
- * @throws VarveError `VARVE_LOCKED`, `VARVE_INVALID_ARGUMENT` where there is no store, `VARVE_NO_SPACE`, `VARVE_IO`;
+ * @throws VarveError `VARVE_LOCKED`, `VARVE_INVALID_ARGUMENT` where there is no store, `VARVE_KEY`, `VARVE_NO_SPACE`, `VARVE_IO`;
  * the store is then as it was.
  */
 export async function repair(path: string, options: RepairOptions = {}): Promise<RepairReport> {
   checkOptionNames('repair', options, REPAIR_NAMES)
-  const env = options.env ?? nodeEnv
+  const env = resolveEnv(options)
   const absolute = env.fs.resolve(path)
   const noStore = () => new VarveError('VARVE_INVALID_ARGUMENT', `there is no store at ${path}`)
   try {

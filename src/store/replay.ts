@@ -1,4 +1,5 @@
 import type { Env } from '../env/env.js'
+import { decryptorFor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
 import { readFully } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
@@ -121,8 +122,10 @@ function readLog(options: ReplayOptions, number: number): ReadLog | undefined {
   if (header.number !== number || !header.storeId.every((byte, i) => byte === options.storeId[i])) {
     throw corruption(path, 0, 'a log file of another store, or under another name')
   }
+  const decryptor = decryptorFor(options.env.vault, header.isEncrypted, 'log', number, path)
   const memtable = new Memtable(bytes, number, header.basePosition)
-  const scan = scanLog(bytes, header, seed, path, (batch, position) => memtable.apply(batch, position))
+  const apply = (batch: number, position: Position) => memtable.apply(batch, position)
+  const scan = scanLog(bytes, header, seed, path, apply, decryptor)
   const { previousNumber, previousBytes, previousChain } = header
   return { number, path, memtable, scan, previousNumber, previousBytes, previousChain }
 }

@@ -1,6 +1,5 @@
 import type { Env } from '../env/env.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
-import { nodeEnv } from '../env/node-env.js'
 import { ioError, VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
@@ -26,9 +25,10 @@ import { hashKey } from '../util/hash.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
+import type { EncryptionOptions } from './contract.js'
 import { LogTail } from './log-tail.js'
 import { copyFile, removeQuietly, verifyStore } from './maintenance.js'
-import { resolveOptions } from './options.js'
+import { resolveEnv, resolveOptions } from './options.js'
 import { Store } from './store.js'
 
 /** What `restore` puts a store together from. */
@@ -41,6 +41,8 @@ export interface RestoreOptions {
   readonly to?: Position | undefined
   /** Called now and then with the position that was reached. */
   readonly onProgress?: ((position: Position) => void) | undefined
+  /** The key of the checkpoint and of the log, which are encrypted, and of what is written. */
+  readonly encryption?: EncryptionOptions | undefined
   /** For tests and for embedding in something that is not Node. */
   readonly env?: Env
 }
@@ -50,6 +52,7 @@ const RESTORE_NAMES: OptionNames<RestoreOptions> = {
   log: true,
   to: true,
   onProgress: true,
+  encryption: true,
   env: true,
 }
 
@@ -72,11 +75,12 @@ export interface AssemblyPlan {
  * verified. It appears there once it is whole and durable. The times of the log's batches are those of the restore.
  * Without a checkpoint all of it comes from the log. See `RestoreOptions`.
  * @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_POSITION_LOST` (the log starts too late), `VARVE_DIVERGED` (it
- * is of another history), `VARVE_CORRUPTION`, `VARVE_NO_SPACE`, `VARVE_IO`. Nothing is left at `path` then.
+ * is of another history), `VARVE_CORRUPTION`, `VARVE_KEY`, `VARVE_NO_SPACE`, `VARVE_IO`. Nothing is left at `path` then.
  */
 export async function restore(path: string, options: RestoreOptions): Promise<{ position: Position }> {
   checkOptionNames('restore', options, RESTORE_NAMES)
-  const { env = nodeEnv, checkpoint, log } = options
+  const { checkpoint, log } = options
+  const env = resolveEnv(options)
   for (const each of [path, log, checkpoint ?? path])
     if (typeof each !== 'string' || each === '') throw invalid('a path is a string')
   const from = checkpoint === undefined ? undefined : env.fs.resolve(checkpoint)

@@ -4,7 +4,7 @@ import { FileRemover } from '../env/file-remover.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
+import { LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
 import { loadCompression } from '../segment/compression.js'
@@ -364,7 +364,7 @@ export class Store {
   #rotate(bodyBytes: number): void {
     const { active } = this.tree
     const number = this.tree.versions.takeFileNumbers(1)
-    const memory = this.#pool.take(Math.max(bodyBytes, LOG_HEADER_BYTES + 2 * FRAME_HEADER_BYTES))
+    const memory = this.#pool.take(Math.max(bodyBytes, LOG_HEADER_BYTES + 2 * this.#log.frameBytes))
     const sizeBytes = this.#log.current.sealedTo
     this.#log.write()
     this.#log.start(number, memory, active.lastPosition)

@@ -6,9 +6,13 @@
  *   record   := crc:u32 (of the rest, from the crc of the header on) | bytes:u32 | syncedUpTo:u64 | edit
  *   CURRENT  := name of the manifest | ' ' | crc of the name, 8 hex digits | '\n'
  *
+ * Of an encrypted manifest the version is 2 and each edit a piece of `file-cipher.ts`, to which `bytes` and
+ * `syncedUpTo` are bound.
+ *
  * The first record is the whole version. A record is synced before the edit counts, so only the last record may
  * be torn; an invalid record before `syncedUpTo` of a later one is damage.
  */
+import { CIPHER_HEADER_BYTES, type FileDecryptor, type FileEncryptor } from '../env/file-cipher.js'
 import { parseFileName } from '../env/file-names.js'
 import { corruption, VarveError } from '../errors.js'
 import { type Bytes, readU32, readU64, writeU32, writeU64 } from '../util/bytes.js'
@@ -17,13 +21,17 @@ import { RangeCrc } from '../util/range-crc.js'
 
 const MAGIC = Buffer.from('VARVEMAN')
 export const MANIFEST_FORMAT_VERSION = 1
+/** The same, encrypted. */
+const ENCRYPTED_MANIFEST_VERSION = 2
 export const MANIFEST_HEADER_BYTES = 32
 export const RECORD_HEADER_BYTES = 16
+/** All of it but the crc. */
+const BOUND_BYTES = 12
 
-export function encodeManifestHeader(storeId: Bytes): Buffer {
+export function encodeManifestHeader(storeId: Bytes, isEncrypted = false): Buffer {
   const bytes = Buffer.alloc(MANIFEST_HEADER_BYTES)
   bytes.set(MAGIC)
-  writeU32(bytes, 8, MANIFEST_FORMAT_VERSION)
+  writeU32(bytes, 8, isEncrypted ? ENCRYPTED_MANIFEST_VERSION : MANIFEST_FORMAT_VERSION)
   bytes.set(storeId, 12)
   writeU32(bytes, 28, crc32(bytes, 0, 28))
   return bytes
@@ -35,10 +43,46 @@ export function decodeManifestHeader(bytes: Bytes, file: string): Buffer {
   if (MAGIC.compare(bytes, 0, MAGIC.length) !== 0) throw corruption(file, 0, 'not a manifest')
   const version = readU32(bytes, 8)
   if (crc32(bytes, 0, 28) !== readU32(bytes, 28)) throw corruption(file, 0, 'header checksum mismatch')
-  if (version !== MANIFEST_FORMAT_VERSION) {
+  if (version !== MANIFEST_FORMAT_VERSION && version !== ENCRYPTED_MANIFEST_VERSION) {
     throw new VarveError('VARVE_FORMAT_VERSION', `${file}: manifest format ${version}`, { file })
   }
   return Buffer.from(bytes.subarray(12, 28))
+}
+
+/** Of a header that was decoded. */
+export function isEncryptedManifest(header: Bytes): boolean {
+  return readU32(header, 8) === ENCRYPTED_MANIFEST_VERSION
+}
+
+/** The record that will stand at `at` of the file. */
+export function encryptRecord(
+  edit: Bytes,
+  syncedUpTo: number,
+  seed: number,
+  at: number,
+  encryptor: FileEncryptor,
+): Buffer {
+  const sizeBytes = CIPHER_HEADER_BYTES + edit.length
+  const bound = Buffer.alloc(BOUND_BYTES)
+  writeU32(bound, 0, sizeBytes)
+  writeU64(bound, 4, syncedUpTo)
+  const piece = Buffer.alloc(sizeBytes)
+  encryptor.encrypt(edit, 0, edit.length, bound, at + RECORD_HEADER_BYTES, piece, 0)
+  return encodeRecord(piece, syncedUpTo, seed)
+}
+
+/** The edit of the record whose piece is [start, end) of the manifest `bytes`. */
+export function decryptEdit(
+  bytes: Bytes,
+  start: number,
+  end: number,
+  file: string,
+  decryptor: FileDecryptor,
+): Buffer {
+  const bound = bytes.subarray(start - BOUND_BYTES, start)
+  const edit = Buffer.alloc(Math.max(0, end - start - CIPHER_HEADER_BYTES))
+  for (const _ of decryptor.decrypt(bytes, start, end, bound, file, start, edit, 0));
+  return edit
 }
 
 export function encodeRecord(edit: Bytes, syncedUpTo: number, seed: number): Buffer {

@@ -1,4 +1,5 @@
 import type { Env, File } from '../env/env.js'
+import { decryptorFor, type FileEncryptor, type Vault } from '../env/file-cipher.js'
 import {
   CURRENT_NAME,
   CURRENT_TEMPORARY_NAME,
@@ -15,9 +16,12 @@ import { decodeEdit, encodeEdit } from './edit-format.js'
 import {
   decodeCurrent,
   decodeManifestHeader,
+  decryptEdit,
   encodeCurrent,
   encodeManifestHeader,
   encodeRecord,
+  encryptRecord,
+  isEncryptedManifest,
   MANIFEST_HEADER_BYTES,
   manifestSeed,
   records,
@@ -37,7 +41,7 @@ export interface RecoveredManifest {
   readonly manifestNumber: number
 }
 
-/** What the directory's manifest says; undefined where there is no CURRENT. Changes nothing. */
+/** What the directory's manifest says; undefined where there is no CURRENT. Changes nothing. @throws VarveError `VARVE_KEY`. */
 export function readManifest(env: Env, directory: string): RecoveredManifest | undefined {
   const current = readFile(env, joinPath(directory, CURRENT_NAME), CURRENT_BYTES_MAX)
   if (!current) return undefined
@@ -47,7 +51,7 @@ export function readManifest(env: Env, directory: string): RecoveredManifest | u
   if (!bytes) throw corruption(path, 0, 'the file that CURRENT names is missing')
   const storeId = decodeManifestHeader(bytes, path)
   let version: Version | undefined
-  for (const edit of readEdits(bytes, path))
+  for (const edit of readEdits(bytes, path, env.vault))
     version = applyRead(version ?? Version.EMPTY, version ? edit : withHorizon(edit), path)
   if (!version) throw corruption(path, MANIFEST_HEADER_BYTES, 'a manifest without a whole first record')
   return { version, storeId, manifestNumber: parseFileName(name)!.number }
@@ -69,10 +73,13 @@ function applyRead(version: Version, edit: VersionEdit, path: string): Version {
   return next
 }
 
-/** Every whole edit of a manifest's bytes, in order. */
-export function* readEdits(bytes: Bytes, path: string): Generator<VersionEdit> {
+/** Every whole edit of a manifest's bytes, in order. @throws VarveError `VARVE_KEY`, `VARVE_CORRUPTION`. */
+export function* readEdits(bytes: Bytes, path: string, vault?: Vault): Generator<VersionEdit> {
+  const number = parseFileName(path.slice(path.lastIndexOf('/') + 1))?.number ?? 0
+  const decryptor = decryptorFor(vault, isEncryptedManifest(bytes), 'manifest', number, path)
   for (const { start, end } of records(bytes, path)) {
-    yield decodeEdit(new ByteReader(bytes.subarray(start, end), path, start))
+    const edit = decryptor ? decryptEdit(bytes, start, end, path, decryptor) : bytes.subarray(start, end)
+    yield decodeEdit(new ByteReader(edit, path, start))
   }
 }
 
@@ -87,6 +94,7 @@ export class VersionSet {
   #nextFileNumber: number
   #file: File | undefined
   #manifestNumber = 0
+  #encryptor: FileEncryptor | undefined
   #seed = 0
   #length = 0
   #syncedTo = 0
@@ -136,13 +144,11 @@ export class VersionSet {
   rotate(): void {
     const number = this.takeFileNumbers(1)
     const path = joinPath(this.#directory, manifestFileName(number))
-    const header = encodeManifestHeader(this.#storeId)
+    const encryptor = this.#env.vault?.encryptor('manifest', number)
+    const header = encodeManifestHeader(this.#storeId, encryptor !== undefined)
     const seed = manifestSeed(header)
-    const record = encodeRecord(
-      encodeEdit({ ...wholeEdit(this.#version), nextFileNumber: this.#nextFileNumber }),
-      0,
-      seed,
-    )
+    const whole = { ...wholeEdit(this.#version), nextFileNumber: this.#nextFileNumber }
+    const record = recordOf(whole, 0, seed, header.length, encryptor)
     const file = this.#attempt('creating', path, () => this.#env.fs.open(path, 'create'))
     try {
       writeFully(file, Buffer.concat([header, record]), 0)
@@ -158,6 +164,7 @@ export class VersionSet {
     this.#file = file
     this.#manifestNumber = number
     this.#seed = seed
+    this.#encryptor = encryptor
     this.#length = header.length + record.length
     this.#syncedTo = this.#length
     if (previous > 0) this.#removeQuietly(joinPath(this.#directory, manifestFileName(previous)))
@@ -187,7 +194,7 @@ export class VersionSet {
       const file = this.#file!
       const complete = { ...edit, nextFileNumber: this.#nextFileNumber }
       const next = this.#version.apply(complete)
-      const record = encodeRecord(encodeEdit(complete), this.#syncedTo, this.#seed)
+      const record = recordOf(complete, this.#syncedTo, this.#seed, this.#length, this.#encryptor)
       writeFully(file, record, this.#length)
       this.#length += record.length
       await file.syncAsync()
@@ -243,6 +250,18 @@ export class VersionSet {
       throw ioError(error, doing, path)
     }
   }
+}
+
+function recordOf(
+  edit: VersionEdit,
+  syncedUpTo: number,
+  seed: number,
+  at: number,
+  encryptor: FileEncryptor | undefined,
+): Buffer {
+  const bytes = encodeEdit(edit)
+  if (!encryptor) return encodeRecord(bytes, syncedUpTo, seed)
+  return encryptRecord(bytes, syncedUpTo, seed, at, encryptor)
 }
 
 function readFile(env: Env, path: string, sizeMax: number): Buffer | undefined {
