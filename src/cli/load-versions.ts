@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { readLines } from './line-reader.js'
+import { encryptionOptions } from './key-file.js'
 import { BadInput, excerpt, type LoadOp, type LoadSource } from './load-source.js'
 import { closeAfter, loadEngine, type Store } from './store.js'
 
@@ -31,6 +32,7 @@ export function versionSource(target: string): LoadSource {
         keyEncoding: 'buffer',
         valueEncoding: 'buffer',
         durability: 'memory',
+        ...encryptionOptions(),
       })
       try {
         for await (const group of grouped(readVersions(chunks))) await store.batch(group.map(toScratch))
