@@ -158,10 +158,11 @@ export class FollowerLoop {
   async #endsIt(error: VarveError): Promise<boolean> {
     if (this.#hooks.store().failure || this.#hooks.store().isClosed) return true
     if (error.code === 'VARVE_DIVERGED') return this.#mend(error)
+    // A copy of files that this store has not the key for: another try would fetch them again.
+    if (error.code === 'VARVE_KEY') return true
     const isRefusal =
       error.code === 'VARVE_INVALID_ARGUMENT' ||
       error.code === 'VARVE_FENCED' ||
-      error.code === 'VARVE_KEY' ||
       error.code === 'VARVE_CORRUPTION'
     return isRefusal && this.#onFirst !== undefined
   }

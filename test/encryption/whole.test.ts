@@ -1,0 +1,110 @@
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { memoryEnv } from '../../src/env/memory-env.js'
+import { type OpenOptions, open } from '../../src/index.js'
+import { serveLog } from '../../src/replication.js'
+import { everyCrashPoint } from '../../src/testing.js'
+import { Closers, caughtUp, LEADER, openMemoryFollower } from '../replication/helpers.js'
+import { dump, STORE } from '../store/helpers.js'
+import { ENCRYPTED, filesIn, fill, KEY, OTHER_KEY, openEncrypted, SECRET } from './helpers.js'
+
+const root = realpathSync(mkdtempSync(join(tmpdir(), 'varve-encryption-')))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+const closers = new Closers()
+afterEach(() => closers.close())
+
+describe('an encrypted store', () => {
+  it('loses nothing acknowledged in any crash state, and opens with its key after each', async () => {
+    const options = { ...ENCRYPTED, durability: 'disk' } as OpenOptions
+    const report = await everyCrashPoint({
+      policies: ['strict', 'garbage-tail', 'sectors'],
+      run: async ({ env, note }) => {
+        const db = await open<string, string>(STORE, { ...options, env } as OpenOptions)
+        for (let i = 0; i < 4; i++) note(await db.put(`${SECRET}${i}`, `${i}`))
+        await db.flush()
+        for (let i = 4; i < 6; i++) note(await db.put(`${SECRET}${i}`, `${i}`))
+        await db.close()
+      },
+      check: async ({ env, facts }) => {
+        const db = await open<string, string>(STORE, { ...options, env } as OpenOptions)
+        const found = await dump(db)
+        await db.close()
+        const expected = Array.from({ length: facts.length }, (_, i) => [`${SECRET}${i}`, `${i}`])
+        expect(found).toMatchObject(Object.fromEntries(expected))
+        expect([...filesIn(env.fs).values()].some((bytes) => bytes.includes(SECRET))).toBe(false)
+      },
+    })
+    expect(report.states).toBeGreaterThan(100)
+  })
+
+  it('serves followers of any key from its log, and copies of its files to those of the same key only', async () => {
+    const leader = closers.add(await openEncrypted(memoryEnv(), { log: { maxBytes: 1e9 } }, LEADER))
+    await fill(leader, 1)
+    const server = closers.add(await serveLog(leader))
+    const env = memoryEnv({ seed: 2 })
+    const other = closers.add(await openMemoryFollower(server.url, { encryption: { key: OTHER_KEY } }, env))
+    await caughtUp(other, leader)
+    expect(await dump(other)).toEqual(await dump(leader))
+    expect([...filesIn(env.fs, '/follower').values()].some((bytes) => bytes.includes(SECRET))).toBe(false)
+
+    const short = closers.add(await openEncrypted(memoryEnv({ seed: 3 }), {}, LEADER))
+    await fill(short, 2)
+    const copies = closers.add(await serveLog(short))
+    expect(short.oldestPosition).toBeGreaterThan(1)
+    for (const encryption of [{ key: OTHER_KEY }, undefined]) {
+      const options = encryption ? { encryption } : {}
+      const refused = closers.add(await openMemoryFollower(copies.url, options))
+      if (!refused.failure) {
+        await new Promise((resolve) => refused.on('follower.disconnected', resolve))
+      }
+      expect([refused.failure?.code, refused.connected, refused.position]).toEqual(['VARVE_KEY', false, 0])
+    }
+    const same = closers.add(await openMemoryFollower(copies.url, { encryption: { key: KEY } }))
+    await caughtUp(same, short)
+    await same.verify()
+    expect(await dump(same)).toEqual(await dump(short))
+  })
+
+  it('takes values of megabytes, in frames and sections of many pieces', async () => {
+    const env = memoryEnv()
+    const db = await openEncrypted(env, { memory: 64 << 20, log: { maxBytes: 1e9 } })
+    const large = SECRET.repeat(700_000)
+    void db.put('large', large)
+    await db.batch([{ type: 'put', key: 'second', value: large }])
+    expect(await db.get('large')).toBe(large)
+    await db.flush()
+    let changes = 0
+    for await (const { ops } of db.changes()) if (ops[0]?.type === 'put' && ops[0].value === large) changes++
+    expect(changes).toBe(2)
+    await db.put('third', large)
+    await db.close()
+    expect([...filesIn(env.fs).values()].some((bytes) => bytes.includes(SECRET))).toBe(false)
+    const again = await openEncrypted(env, { memory: 64 << 20 })
+    for (const key of ['large', 'second', 'third']) expect(await again.get(key)).toBe(large)
+    await again.verify()
+    await again.close()
+  })
+})
+
+describe('on real files', () => {
+  const DIST = new URL('../../dist/', import.meta.url).href
+
+  it.each([0, 1])('flushes, merges, verifies and serves views with %d threads', async (workers) => {
+    const built = (await import(`${DIST}index.js`)) as typeof import('../../src/index.js')
+    const path = join(root, `workers-${workers}`)
+    const options = { ...ENCRYPTED, workers }
+    const db = await built.open(path, options)
+    await fill(db, 3)
+    await db.compact()
+    const report = await db.verify()
+    expect(report.entries).toBeGreaterThan(80)
+    const expected = await dump(db)
+    await db.close()
+    for (const name of readdirSync(path)) expect(readFileSync(join(path, name)).includes(SECRET)).toBe(false)
+    const again = await built.open(path, { ...options, workers: 1 - workers })
+    expect(await dump(again)).toEqual(expected)
+    await again.close()
+  })
+})
