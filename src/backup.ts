@@ -27,11 +27,10 @@ import { Pace } from './backup/pace.js'
 import { writeRestored } from './backup/restore-backup.js'
 import { writeBackup } from './backup/write-backup.js'
 import { Database, open } from './database.js'
-import type { Env } from './env/env.js'
-import { nodeEnv } from './env/node-env.js'
 import { VarveError } from './errors.js'
 import type { Position } from './key/position.js'
 import { POSITION_MAX } from './key/position.js'
+import { resolveEnv } from './store/options.js'
 import type { TypedStore } from './store/typed-store.js'
 import { checkOptionNames } from './util/option-names.js'
 
@@ -66,7 +65,7 @@ export async function backup<K, V>(
   checkOptionNames('backup', options, BACKUP_NAMES)
   if (source instanceof Database) {
     const { env } = Database.typedStoreOf(source).store
-    return backupOpen(source, openDirectory(directory, { ...options, env }), options)
+    return backupOpen(source, openDirectory(directory, { key: options.key, env }), options)
   }
   const target = openDirectory(directory, options)
   const { env } = target
@@ -210,11 +209,9 @@ async function keepLog<K, V>(db: Database<K, V>, name: string, position: Positio
   }
 }
 
-function openDirectory(
-  directory: string,
-  { key, env = nodeEnv }: BackupAccess & { env?: Env },
-): BackupDirectory {
+function openDirectory(directory: string, { key, ...access }: BackupAccess): BackupDirectory {
   checkPath(directory)
+  const env = resolveEnv(access)
   return new BackupDirectory(env, env.fs.resolve(directory), keyBytes(key))
 }
 

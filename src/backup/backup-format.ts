@@ -5,10 +5,12 @@
  *   LOCK · 000001.backup · 000002.backup · <store id, 32 hex digits>/000012.seg · <store id>/000011.log
  *
  *   backup := magic:8 | version:u32 | bodyBytes:u32 | body | hmac:32? | sha256:32       (each over all before it)
- *   body   := isAuthenticated:u8 | number | previous | storeId:16 | position | createdMs | copiedBytes
+ *   body   := flags:u8 (1 authenticated, 2 encrypted) | number | previous | storeId:16 | position | createdMs | copiedBytes
  *             | edit:bytes | fileCount | file*
  *   file   := kind:u8 | number | sizeBytes | crc:u32 | sha256:32 | (of a log: basePosition | lastPosition)
  *                                                                                                (numbers: varints)
+ *
+ * Of an encrypted store `edit` is a piece of `file-cipher.ts`.
  *
  * Invariants
  *  B1 A backup is there once its file has its name, and then every file that it names is durable.
@@ -28,6 +30,8 @@ import { readU32, writeU32 } from '../util/bytes.js'
 const MAGIC = Buffer.from('VARVEBAK')
 const FORMAT_VERSION = 1
 const HEADER_BYTES = 16
+const AUTHENTICATED = 1
+const ENCRYPTED = 2
 const KINDS = ['segment', 'log'] as const
 /** As for a segment that a follower fetches: what claims to be larger was not written by us. */
 const FILE_BYTES_MAX = 2 ** 46
@@ -49,6 +53,7 @@ export interface BackupFile {
 
 export interface BackupRecord {
   readonly isAuthenticated: boolean
+  readonly isEncrypted: boolean
   readonly number: number
   /** The number of the backup that the logs go on from; 0: there is none. */
   readonly previous: number
@@ -79,7 +84,7 @@ export function parseBackupFileName(name: string): number | undefined {
 export function encodeBackup(record: BackupRecord, key: Uint8Array | undefined): Buffer {
   const body = new ByteWriter(1024)
   body
-    .u8(record.isAuthenticated ? 1 : 0)
+    .u8((record.isAuthenticated ? AUTHENTICATED : 0) | (record.isEncrypted ? ENCRYPTED : 0))
     .varint(record.number)
     .varint(record.previous)
     .raw(record.storeId)
@@ -143,7 +148,9 @@ function checkAuthor(
 }
 
 function readBody(reader: ByteReader, path: string): BackupRecord {
-  const isAuthenticated = reader.u8() === 1
+  const flags = reader.u8()
+  const isAuthenticated = (flags & AUTHENTICATED) !== 0
+  const isEncrypted = (flags & ENCRYPTED) !== 0
   const number = reader.varint()
   const previous = reader.varint()
   const storeId = reader.raw(STORE_ID_BYTES)
@@ -171,7 +178,18 @@ function readBody(reader: ByteReader, path: string): BackupRecord {
   if (previous >= number && previous !== 0) throw reader.fail(`backup ${number} goes on from ${previous}`)
   if (logEnd !== undefined && logEnd !== position) throw reader.fail('logs that end elsewhere')
   if (position > POSITION_MAX) throw corruption(path, HEADER_BYTES, 'a position beyond the last')
-  return { isAuthenticated, number, previous, storeId, position, createdMs, copiedBytes, edit, files }
+  return {
+    isAuthenticated,
+    isEncrypted,
+    number,
+    previous,
+    storeId,
+    position,
+    createdMs,
+    copiedBytes,
+    edit,
+    files,
+  }
 }
 
 function readFile(reader: ByteReader): BackupFile {

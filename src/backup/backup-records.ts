@@ -1,10 +1,9 @@
 import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import { ByteReader } from '../util/byte-reader.js'
 import { findEditFault } from '../version/edit-fault.js'
-import { decodeEdit } from '../version/edit-format.js'
 import { findOverlap, Version } from '../version/version.js'
 import type { BackupDirectory } from './backup-directory.js'
+import { editOf } from './backup-edit.js'
 import { type BackupRecord, backupFileName, backupName, parseBackupFileName } from './backup-format.js'
 import type { BackupInfo } from './contract.js'
 
@@ -50,7 +49,7 @@ export function findNumber(directory: BackupDirectory, name: string | undefined)
 /** The segments of a backup as a version. @throws VarveError `VARVE_CORRUPTION` where they are not its files. */
 export function versionOf(directory: BackupDirectory, record: BackupRecord): Version {
   const path = `${directory.path}/${backupFileName(record.number)}`
-  const edit = decodeEdit(new ByteReader(record.edit, path))
+  const edit = editOf(directory, record)
   const fault = findEditFault(Version.EMPTY, edit)
   if (fault) throw corruption(path, 0, fault)
   const version = Version.EMPTY.applyUnchecked(edit)

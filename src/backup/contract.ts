@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import type { Position } from '../key/position.js'
+import type { EncryptionOptions } from '../store/contract.js'
 import type { OptionNames } from '../util/option-names.js'
 
 /** What every function on a directory of backups takes. */
@@ -10,6 +11,11 @@ export interface BackupAccess {
    * only accidents are found, not forgery.
    */
   readonly key?: Uint8Array | string | undefined
+  /**
+   * The key of the store, if it is encrypted and given by its path, or is to be restored or verified. Its backups hold
+   * its files as they are, and what they say of keys and consumers encrypted too. Neither key takes the other's place.
+   */
+  readonly encryption?: EncryptionOptions | undefined
   /** For tests and for embedding in something that is not Node. */
   readonly env?: Env
 }
@@ -81,7 +87,7 @@ export interface PurgeReport {
   readonly freedBytes: number
 }
 
-const ACCESS_NAMES: OptionNames<BackupAccess> = { key: true, env: true }
+const ACCESS_NAMES: OptionNames<BackupAccess> = { key: true, encryption: true, env: true }
 const PACE_NAMES: OptionNames<BackupPace> = { maxBytesPerSecond: true, onProgress: true, signal: true }
 /** What each function takes. */
 export const LIST_NAMES = ACCESS_NAMES

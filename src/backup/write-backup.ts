@@ -8,13 +8,12 @@ import type { SegmentMeta } from '../segment/segment-meta.js'
 import { LogTail } from '../store/log-tail.js'
 import { verifyLog } from '../store/maintenance.js'
 import type { Store } from '../store/store.js'
-import { ByteReader } from '../util/byte-reader.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
-import { decodeEdit, encodeEdit } from '../version/edit-format.js'
 import { type Version, wholeEdit } from '../version/version.js'
 import type { BackupDirectory } from './backup-directory.js'
 import { nameOf } from './backup-directory.js'
+import { editOf, packEdit } from './backup-edit.js'
 import type { BackupFile, BackupRecord } from './backup-format.js'
 import { Chains, readRecords } from './backup-records.js'
 import type { BackupInfo } from './contract.js'
@@ -116,15 +115,18 @@ class BackupWriter {
     for (const meta of segments) files.push(this.#knownSegment(meta) ?? (await this.#copySegment(meta)))
     files.push(...(logs ?? []))
     this.#syncFolder()
+    const number = this.#earlier.highest + 1
+    const edit = { ...wholeEdit(version), lineage: this.#store.lineage }
     const record: BackupRecord = {
       isAuthenticated: this.#directory.key !== undefined,
-      number: this.#earlier.highest + 1,
+      isEncrypted: env.vault !== undefined,
+      number,
       previous: logs ? this.#earlier.last!.number : 0,
       storeId,
       position,
       createdMs,
       copiedBytes: this.#copiedBytes,
-      edit: asBuffer(encodeEdit({ ...wholeEdit(version), lineage: this.#store.lineage })),
+      edit: asBuffer(packEdit(env, number, edit)),
       files,
     }
     const needed = new Set(this.#earlier.needed)
@@ -229,9 +231,10 @@ class BackupWriter {
   }
 
   /** Whether the log since the last backup is one with that backup: positions may have been taken back since. */
-  async #goesOn({ position, edit }: BackupRecord, version: Version): Promise<boolean> {
+  async #goesOn(last: BackupRecord, version: Version): Promise<boolean> {
+    const { position } = last
     if (version.flushedPosition < position) return false
-    const before = decodeEdit(new ByteReader(edit, this.#directory.path))
+    const before = editOf(this.#directory, last)
     if (version.firstLogNumber > 0 && version.firstLogNumber >= (before.nextFileNumber ?? 0)) return false
     if (before.lineage === undefined || compareBytes(this.#store.lineage, before.lineage) !== 0) return false
     const { flushedChecksum } = before

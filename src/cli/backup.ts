@@ -4,22 +4,23 @@ import type { BackupInfo } from '../backup.js'
 import type { Position } from '../key/position.js'
 import { UsageError } from './failure.js'
 import { formatBytes, formatTable, plural } from './format.js'
+import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { startProgress } from './progress.js'
 import { parseCount, requireDirectory, withJson } from './store.js'
 
-export interface KeyOption {
-  readonly keyFile?: string
+export interface SecretOption {
+  readonly secretFile?: string
 }
 
-interface BackupOptions extends KeyOption {
+interface BackupOptions extends SecretOption {
   readonly maxRate?: number
   readonly consumer?: string
   readonly keep?: number
   readonly json?: boolean
 }
 
-interface BackupsOptions extends KeyOption {
+interface BackupsOptions extends SecretOption {
   readonly verify?: boolean
   readonly json?: boolean
 }
@@ -31,16 +32,16 @@ export function addBackupCommands(program: Command): void {
     .option('--consumer <name>', 'keeps the log until the next backup, so that any position can be restored')
     .option('--max-rate <bytes>', 'copies at most so many bytes a second', parseCount)
     .option('--keep <count>', 'afterwards leaves only so many of the newest backups', parseCount)
-  withJson(withKeyFile(command)).action(runBackup)
+  withJson(withSecretFile(command)).action(runBackup)
   const list = program
     .command('backups <backups>')
     .description('lists the backups of a directory, and what each lets you restore')
     .option('--verify', 'reads every byte of them, too; 1 if any is damaged')
-  withJson(withKeyFile(list)).action(runBackups)
+  withJson(withSecretFile(list)).action(runBackups)
 }
 
-export function withKeyFile(command: Command): Command {
-  return command.option('--key-file <file>', 'a secret by which backups are signed and checked')
+export function withSecretFile(command: Command): Command {
+  return command.option('--secret-file <file>', 'a secret by which backups are signed and checked')
 }
 
 /** A position, or a time as ISO 8601. */
@@ -59,7 +60,7 @@ export function holdsBackups(directory: string): boolean {
 export async function restoreFromBackups(
   backups: string,
   target: string,
-  options: KeyOption & { readonly backup?: string; readonly to?: Position | Date },
+  options: SecretOption & { readonly backup?: string; readonly to?: Position | Date },
 ): Promise<Position> {
   const { restoreBackup } = await import('../backup.js')
   const progress = startProgress('restore', 'bytes')
@@ -67,7 +68,8 @@ export async function restoreFromBackups(
     const { position } = await restoreBackup(backups, target, {
       backup: options.backup,
       at: options.to,
-      key: readKey(options),
+      key: readSecret(options),
+      ...encryptionOptions(),
       onProgress: (done, total) => progress.update(done, total),
     })
     return position
@@ -80,13 +82,14 @@ async function runBackup(directory: string, backups: string, options: BackupOpti
   requireDirectory(directory)
   const { consumer, maxRate, keep } = options
   if (keep === 0) throw new UsageError('--keep is at least 1')
-  const key = readKey(options)
+  const key = readSecret(options)
   const { backup, purgeBackups } = await import('../backup.js')
   const progress = startProgress('backup', 'bytes')
   let info: BackupInfo
   try {
     const onProgress = (done: number, total: number) => progress.update(done, total)
-    info = await backup(directory, backups, { key, consumer, maxBytesPerSecond: maxRate, onProgress })
+    const pace = { maxBytesPerSecond: maxRate, onProgress }
+    info = await backup(directory, backups, { key, consumer, ...pace, ...encryptionOptions() })
   } finally {
     progress.stop()
   }
@@ -116,7 +119,7 @@ function describePurged(removed: readonly string[], freedBytes: number): string[
 
 async function runBackups(backups: string, options: BackupsOptions): Promise<void> {
   requireDirectory(backups)
-  const key = readKey(options)
+  const key = readSecret(options)
   const { listBackups } = await import('../backup.js')
   const found = await listBackups(backups, { key })
   if (options.verify) await verifyAll(backups, found, key)
@@ -144,7 +147,8 @@ async function verifyAll(
   let before = 0
   try {
     for (const { name, sizeBytes } of found) {
-      await verifyBackup(backups, name, { key, onProgress: (done) => progress.update(before + done) })
+      const onProgress = (done: number) => progress.update(before + done)
+      await verifyBackup(backups, name, { key, onProgress, ...encryptionOptions() })
       before += sizeBytes
     }
   } finally {
@@ -153,8 +157,8 @@ async function verifyAll(
 }
 
 /** Editors end a file with a line end; it is no part of the secret. */
-function readKey({ keyFile }: KeyOption): Uint8Array | undefined {
-  if (keyFile === undefined) return undefined
-  const bytes = readFileSync(keyFile)
+function readSecret({ secretFile }: SecretOption): Uint8Array | undefined {
+  if (secretFile === undefined) return undefined
+  const bytes = readFileSync(secretFile)
   return bytes.subarray(0, bytes.at(-1) === 0x0a ? bytes.length - 1 : bytes.length)
 }

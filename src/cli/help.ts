@@ -103,7 +103,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
       ],
       [
         'Signed, at most 50 MB a second, a week of them',
-        'backup ./data /mnt/backups --key-file key --max-rate 50000000 --keep 7',
+        'backup ./data /mnt/backups --secret-file secret --max-rate 50000000 --keep 7',
       ],
     ],
   },

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { readLines } from './line-reader.js'
 import { encryptionOptions } from './key-file.js'
+import { readLines } from './line-reader.js'
 import { BadInput, excerpt, type LoadOp, type LoadSource } from './load-source.js'
 import { closeAfter, loadEngine, type Store } from './store.js'
 

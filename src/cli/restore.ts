@@ -4,14 +4,14 @@ import type { Command } from 'commander'
 import { parseFileName } from '../env/file-names.js'
 import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
-import { holdsBackups, type KeyOption, parsePlace, restoreFromBackups, withKeyFile } from './backup.js'
+import { holdsBackups, parsePlace, restoreFromBackups, type SecretOption, withSecretFile } from './backup.js'
 import { UsageError } from './failure.js'
 import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { startProgress } from './progress.js'
 import { requireDirectory, withJson } from './store.js'
 
-interface RestoreOptions extends KeyOption {
+interface RestoreOptions extends SecretOption {
   readonly log?: string
   readonly to?: Position | Date
   readonly backup?: string
@@ -30,7 +30,7 @@ export function addRestoreCommand(program: Command): void {
     )
     .option('--to <place>', 'a position, or of backups a time; left out: as far as it goes', parsePlace)
     .option('--backup <name>', 'of backups: the one to end with; left out: the newest')
-  withJson(withKeyFile(command)).action(runRestore)
+  withJson(withSecretFile(command)).action(runRestore)
 }
 
 async function runRestore(from: string, target: string, options: RestoreOptions): Promise<void> {

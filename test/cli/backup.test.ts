@@ -26,7 +26,7 @@ it('backup, backups and restore go together, on a real disk', async () => {
     await db.close()
     return db.position
   }
-  const options = ['--consumer', 'nightly', '--key-file', key]
+  const options = ['--consumer', 'nightly', '--secret-file', key]
   const first = await write(0)
   expect(run('backup', store, backups, ...options).stdout).toMatch(
     /^backup 000001 is at position 10\d: .* copied/,
@@ -43,7 +43,7 @@ it('backup, backups and restore go together, on a real disk', async () => {
   expect(listed.stdout).toMatch(/000001 .*\n000002 .*\nok: 2 backups verified\n$/)
 
   const target = join(directory, 'restored')
-  const { stdout, stderr } = run('restore', backups, target, '--to', `${first + 40}`, '--key-file', key)
+  const { stdout, stderr } = run('restore', backups, target, '--to', `${first + 40}`, '--secret-file', key)
   expect(stdout, stderr).toBe(`restored and verified: ${target} is at position ${first + 40}\n`)
   const db = await open(target, { readOnly: true })
   expect(db.position).toBe(first + 40)

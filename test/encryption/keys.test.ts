@@ -53,7 +53,7 @@ describe('the key of a store', () => {
     for (const [there, options, message] of cases) {
       for (const readOnly of [false, true]) {
         const before = contents(there.fs)
-        const error = await failureOf(() => open(STORE, { ...options, readOnly, env: there } as OpenOptions))
+        const error = await failureOf(() => open(STORE, { ...options, readOnly, env: there } as never))
         expect(error?.code).toBe('VARVE_KEY')
         expect(error?.message).toContain(message)
         expect(error?.file).toMatch(/MANIFEST-\d+$/)

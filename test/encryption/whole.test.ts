@@ -2,12 +2,13 @@ import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { backup, listBackups, restoreBackup } from '../../src/backup.js'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { type OpenOptions, open } from '../../src/index.js'
 import { serveLog } from '../../src/replication.js'
 import { everyCrashPoint } from '../../src/testing.js'
 import { Closers, caughtUp, LEADER, openMemoryFollower } from '../replication/helpers.js'
-import { dump, STORE } from '../store/helpers.js'
+import { codeOf, dump, STORE } from '../store/helpers.js'
 import { ENCRYPTED, filesIn, fill, KEY, OTHER_KEY, openEncrypted, SECRET } from './helpers.js'
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'varve-encryption-')))
@@ -65,6 +66,30 @@ describe('an encrypted store', () => {
     await caughtUp(same, short)
     await same.verify()
     expect(await dump(same)).toEqual(await dump(short))
+  })
+
+  it('is backed up and restored with its key, and backups tell nothing without it', async () => {
+    const env = memoryEnv()
+    const encryption = { key: KEY }
+    const db = await openEncrypted(env, { log: { maxBytes: 1e9 } })
+    await (await db.consumer(`${SECRET}-consumer`, { from: 'start' })).close()
+    await fill(db, 1)
+    await backup(db, '/backups')
+    const at = await db.put(`${SECRET}-between`, SECRET)
+    const expected = await dump(db)
+    await db.put(`${SECRET}-later`, SECRET)
+    await db.close()
+    expect(await codeOf(() => backup(STORE, '/backups', { env }))).toBe('VARVE_KEY')
+    await backup(STORE, '/backups', { env, encryption })
+    const files = [...filesIn(env.fs, '/backups').values()]
+    expect(files.length).toBeGreaterThan(4)
+    expect(files.some((bytes) => bytes.includes(SECRET))).toBe(false)
+    expect((await listBackups('/backups', { env })).length).toBe(2)
+    expect(await codeOf(() => restoreBackup('/backups', '/no', { env }))).toBe('VARVE_KEY')
+    await restoreBackup('/backups', '/restored', { env, encryption, at })
+    const restored = await openEncrypted(env, {}, '/restored')
+    expect(await dump(restored)).toEqual(expected)
+    await restored.close()
   })
 
   it('takes values of megabytes, in frames and sections of many pieces', async () => {
