@@ -81,7 +81,8 @@ describe('the key of a store', () => {
     await fill(db, 2)
     await db.checkpoint('/checkpoint')
     await fill(db, 2)
-    await db.put(`${SECRET}-after`, SECRET)
+    // A frame each, side by side in a file.
+    for (let i = 0; i < 12; i++) await db.put(`${SECRET}-after-${i}`, SECRET)
     const expected = await dump(db)
     const { position } = db
     const without = { checkpoint: '/checkpoint', log: STORE, env }
