@@ -303,6 +303,7 @@ function backupTarget(): Target {
   const backup = encodeBackup(
     {
       isAuthenticated: false,
+      isEncrypted: false,
       number: 3,
       previous: 2,
       storeId: STORE_ID,
