@@ -20,7 +20,8 @@ const ALGORITHM = 'aes-256-gcm'
 export const MASTER_KEY_BYTES = 32
 const RANDOM_BYTES = 12
 const CHECK_BYTES = 4
-const SALT_BYTES = RANDOM_BYTES + CHECK_BYTES
+/** What every piece of a file starts with. */
+export const SALT_BYTES = RANDOM_BYTES + CHECK_BYTES
 const TAG_BYTES = 16
 const NONCE_BYTES = 12
 /** What encryption adds to a piece, before its bytes. */
@@ -48,6 +49,15 @@ export class Vault {
     this.#fill(random)
     const salt = Buffer.concat([random, this.#derive(random, 'varve key check', CHECK_BYTES)])
     return new FileEncryptor(salt, this.#fileKey(random, kind, number))
+  }
+
+  /**
+   * For a file that is written once more as it was, of which `salt` starts each piece: the same bytes come out, so that
+   * no nonce gets a second meaning, and checksums that other files hold of it stay right.
+   */
+  encryptorAgain(kind: EncryptedKind, number: number, salt: Bytes): FileEncryptor {
+    const own = Buffer.from(salt)
+    return new FileEncryptor(own, this.#fileKey(own.subarray(0, RANDOM_BYTES), kind, number))
   }
 
   /** For a file that is there. */

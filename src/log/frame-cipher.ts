@@ -1,5 +1,5 @@
 import type { File } from '../env/env.js'
-import type { FileDecryptor, FileEncryptor } from '../env/file-cipher.js'
+import { type FileDecryptor, type FileEncryptor, SALT_BYTES, type Vault } from '../env/file-cipher.js'
 import { writeFully } from '../env/write-fully.js'
 import { corruption } from '../errors.js'
 import { type Bytes, writeU32 } from '../util/bytes.js'
@@ -10,7 +10,9 @@ import {
   FRAME_END,
   FRAME_HEADER_BYTES,
   LOG_HEADER_BYTES,
+  logSeed,
   readFrameHeader,
+  readLogHeader,
 } from './log-format.js'
 
 /** As many encrypted bytes are gathered for one write(2); a longer frame goes alone. */
@@ -66,6 +68,27 @@ export class EncryptedFrames {
       this.#gathered = Buffer.allocUnsafeSlow(Math.min(wanted * 2, GATHER_BYTES))
     return this.#gathered
   }
+}
+
+/**
+ * What writes the frames of a log file once more that `memory` holds, decrypted where they stood: the same bytes again.
+ * Undefined if there is nothing encrypted in it.
+ */
+export function sameFrames(vault: Vault, memory: Buffer): EncryptedFrames | undefined {
+  const header = readLogHeader(memory, '')
+  const piece = LOG_HEADER_BYTES + FRAME_HEADER_BYTES
+  if (!header?.isEncrypted || memory.length < piece + SALT_BYTES) return undefined
+  if (readFrameHeader(memory, LOG_HEADER_BYTES).cipherBytes === 0) return undefined
+  const salt = memory.subarray(piece, piece + SALT_BYTES)
+  const seed = logSeed(header.storeId, header.number)
+  return new EncryptedFrames(vault.encryptorAgain('log', header.number, salt), seed)
+}
+
+/** Where the frame ends that reaches `atLeast`, or the last one. */
+export function frameEndFrom(memory: Buffer, at: number, atLeast: number): number {
+  let end = at
+  while (end < atLeast && end < memory.length) end += sizeOf(memory, end)
+  return end
 }
 
 /** The header of the file stands before all frames. */
