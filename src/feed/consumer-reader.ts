@@ -21,6 +21,8 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
   #generation: number
   #ready: readonly Change<K, V>[] = []
   #next = 0
+  /** How far the log was read for what is in `#ready`. The feed itself may be further already. */
+  #readTo: Position
   #shown: Position
   #isClosed = false
   /** Calls are served one after another. */
@@ -31,6 +33,7 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
     this.#setup = setup
     this.#generation = setup.cursor.generation
     this.#shown = setup.cursor.position
+    this.#readTo = setup.cursor.seen
     this.#feed = this.#open()
     setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
@@ -43,7 +46,7 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
   /** What is dealt with once everything up to `position` is. */
   seenWith(position: Position): Position {
     const isAll = this.#isCurrent && position === this.#shown && this.#next === this.#ready.length
-    return isAll ? Math.max(position, this.#feed.position) : position
+    return isAll ? Math.max(position, this.#readTo) : position
   }
 
   next(): Promise<IteratorResult<Change<K, V>>> {
@@ -88,13 +91,14 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
           this.#shown = ready.position
           return { value: ready, done: false }
         }
-        if (cursor.position >= this.#shown) cursor.see(this.#feed.position)
+        if (cursor.position >= this.#shown) cursor.see(this.#readTo)
         const feed = this.#feed
         const changes = await feed.next()
         if (feed !== this.#feed || !this.#isCurrent) continue
         if (changes) {
           this.#ready = changes
           this.#next = 0
+          this.#readTo = feed.position
         } else if (!signal?.aborted) break
       }
     } catch (error) {
@@ -110,6 +114,7 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
     this.#feed.close()
     this.#generation = this.#setup.cursor.generation
     this.#shown = this.#setup.cursor.position
+    this.#readTo = this.#setup.cursor.seen
     this.#ready = []
     this.#next = 0
     this.#feed = this.#open()
