@@ -81,6 +81,7 @@ function isRefusal(error: VarveError): boolean {
   // told so, and no file is damaged.
   if (error.code === 'VARVE_NOT_LEADER' || error.code === 'VARVE_FENCED') return true
   if (error.code === 'VARVE_INVALID_ARGUMENT' && error.message.includes('was made with')) return true
-  const isDamage = error.code === 'VARVE_CORRUPTION' || error.code === 'VARVE_FORMAT_VERSION'
+  // A version of another number is the one of encrypted files.
+  const isDamage = ['VARVE_CORRUPTION', 'VARVE_FORMAT_VERSION', 'VARVE_KEY'].includes(error.code)
   return isDamage && error.file !== undefined
 }
