@@ -30,6 +30,7 @@ import type {
   WriteOptions,
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
+import { Family } from './store/family.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
 import { READ_NAMES, WORK_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
@@ -87,24 +88,21 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   readonly #options: StoreOptions
   #typed: TypedStore<K, V>
   /** All that see the store, each through its encodings. */
-  readonly #family: Set<WeakRef<Database<unknown, unknown>>>
-  /** While another store takes the place of the one in `#typed`. */
-  #replacing: Promise<void> | undefined
+  readonly #family: Family<Database<unknown, unknown>>
 
   /** Use `open`. */
   constructor(
     path: string,
     options: StoreOptions,
     typed: TypedStore<K, V>,
-    family: Set<WeakRef<Database<unknown, unknown>>> = new Set(),
+    family = new Family<Database<unknown, unknown>>(),
   ) {
     this.#path = path
     this.#options = options
     this.#typed = typed
     this.#family = family
     sweepExpired(typed.store)
-    for (const member of family) if (!member.deref()) family.delete(member)
-    family.add(new WeakRef(this as Database<unknown, unknown>))
+    family.add(this as Database<unknown, unknown>)
   }
 
   /** Last committed position; 0 before the first write. */
@@ -406,10 +404,12 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   /**
    * After `VARVE_NO_SPACE` or another failure that stopped writes: closes what is left and recovers, as opening
    * again would. Snapshots, iterators and views from before fail with `VARVE_CLOSED`; listeners stay.
+   * A call while another one is under way waits for that one, and goes on only where it has failed.
+   * @throws VarveError what still stops the store; `VARVE_CLOSED` once `close` was called.
    */
   async resume(): Promise<void> {
-    if (!this.#typed.store.failure) return
-    await this.reopen(async () => {})
+    while (this.#family.replacing) await this.#family.replacing
+    if (this.#typed.store.failure) await this.reopen(async () => {})
   }
 
   /**
@@ -420,11 +420,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     between: () => Promise<void>,
     createIfMissing = this.#options.createIfMissing,
   ): Promise<void> {
-    const replacing = this.#reopen(between, createIfMissing).finally(() => {
-      for (const member of this.#members()) member.#replacing = undefined
-    })
-    for (const member of this.#members()) member.#replacing = replacing.catch(() => {})
-    return replacing
+    return this.#family.replace(() => this.#reopen(between, createIfMissing))
   }
 
   /** A store is about to take the place of the one before. */
@@ -432,6 +428,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** Closes consumers and views, waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
+    return this.#family.close(() => this.#close())
+  }
+
+  #close(): Promise<void> {
     const { store } = this.#typed
     const closing = [endSweep(store), closeConsumers(store), closeViews(store)].filter(
       (part) => part !== undefined,
@@ -453,16 +453,17 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   }
 
   #waits(options: ReadOptions | undefined): boolean {
-    return options?.atLeast !== undefined || this.#replacing !== undefined
+    return options?.atLeast !== undefined || this.#family.replacing !== undefined
   }
 
   /** Waits for `atLeast`, and past a moment in which one store takes the place of another. */
   async #reach(options: ReadOptions | undefined): Promise<void> {
-    while (this.#replacing || options?.atLeast !== undefined) {
-      await this.#replacing
+    const family = this.#family
+    while (family.replacing || options?.atLeast !== undefined) {
+      await family.replacing
       const { reader } = this.#typed
       await reader.reach(options ?? {})
-      if (!this.#replacing && reader === this.#typed.reader) return
+      if (!family.replacing && reader === this.#typed.reader) return
     }
   }
 
@@ -479,13 +480,9 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     store.events.adopt(previous.events)
     this.opened(store)
     sweepExpired(store)
-    for (const member of this.#members())
+    for (const member of this.#family.members)
       member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
     if (failure !== undefined) throw failure
-  }
-
-  #members(): Database<unknown, unknown>[] {
-    return [...this.#family].flatMap((reference) => reference.deref() ?? [])
   }
 }
 
