@@ -367,6 +367,7 @@ export class Store {
     const memory = this.#pool.take(Math.max(bodyBytes, LOG_HEADER_BYTES + 2 * this.#log.frameBytes))
     const sizeBytes = this.#log.current.sealedTo
     this.#log.write()
+    this.tree.versions.checkDirectory()
     this.#log.start(number, memory, active.lastPosition)
     this.tree.rotate(this.#pool.make(memory, number, active.lastPosition))
     const { logNumber, basePosition, lastPosition } = active

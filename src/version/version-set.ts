@@ -189,7 +189,7 @@ export class VersionSet {
   async #commit(edit: VersionEdit): Promise<Version> {
     if (this.#failure) throw this.#failure
     try {
-      this.#checkDirectory()
+      this.checkDirectory()
       if (this.#length > this.#rotateAtBytes) this.rotate()
       const file = this.#file!
       const complete = { ...edit, nextFileNumber: this.#nextFileNumber }
@@ -205,6 +205,18 @@ export class VersionSet {
       this.#failure = ioError(error, 'writing the manifest in', this.#directory)
       throw this.#failure
     }
+  }
+
+  /**
+   * A directory that was moved or deleted must not be written again under its old path, where another store may be.
+   * @throws VarveError `VARVE_IO`.
+   */
+  checkDirectory(): void {
+    const stat = this.#attempt('reading', this.#directory, () => this.#env.fs.stat(this.#directory))
+    if (stat?.identity === this.#directoryIdentity) return
+    throw new VarveError('VARVE_IO', `${this.#directory} is not the directory that was opened`, {
+      file: this.#directory,
+    })
   }
 
   #pointCurrentAt(name: string): void {
@@ -233,14 +245,6 @@ export class VersionSet {
 
   #syncDirectory(): void {
     this.#attempt('syncing', this.#directory, () => this.#env.fs.syncDirectory(this.#directory))
-  }
-
-  /** A directory that was moved or deleted must not be written again under its old path. */
-  #checkDirectory(): void {
-    if (this.#env.fs.stat(this.#directory)?.identity === this.#directoryIdentity) return
-    throw new VarveError('VARVE_IO', `${this.#directory} is not the directory that was opened`, {
-      file: this.#directory,
-    })
   }
 
   #attempt<T>(doing: string, path: string, action: () => T): T {
