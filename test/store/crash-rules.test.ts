@@ -6,8 +6,9 @@ import type { AnyJob, AnyResult, MergeJob, SegmentsWritten } from '../../src/com
 import type { BackgroundWorker, Env, WorkerHandlers } from '../../src/env/env.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { open } from '../../src/index.js'
+import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader } from '../../src/log/log-format.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
-import { codeOf, dump, failureOf, nameOf, openMemory, pad, recovered, TINY } from './helpers.js'
+import { codeOf, dump, failureOf, nameOf, openMemory, pad, recovered, STORE, TINY } from './helpers.js'
 import { ManualClock } from './manual-clock.js'
 
 interface Tampering {
@@ -127,6 +128,53 @@ describe('an error of a read', () => {
       expect(failure?.code).toBe('VARVE_IO')
       expect(await recovered(fs)).toEqual(wanted)
     }
+  })
+})
+
+describe('a damaged frame in the middle of the log of a killed store', () => {
+  /** What opening says of each damaged byte of the first frame. */
+  async function verdicts(durability: 'os' | 'disk'): Promise<Set<string>> {
+    const { db, env } = await openMemory({ ...TINY, durability })
+    for (let i = 0; i < 6; i++) await db.put(pad(i), `value ${i}`)
+    const left = env.fs.clone()
+    await db.close()
+    const path = `${STORE}/${left.list(STORE).find((name) => name.endsWith('.log'))}`
+    const whole = left.readFile(path)
+    const found = new Set<string>()
+    const frame = readFrameHeader(Buffer.from(whole), LOG_HEADER_BYTES)
+    for (let at = 0; at < FRAME_HEADER_BYTES + frame.bodyBytes; at++) {
+      const fs = left.clone()
+      const bytes = Buffer.from(whole)
+      bytes[LOG_HEADER_BYTES + at]! ^= 0x81
+      fs.writeFile(path, bytes)
+      const failure = await failureOf(async () =>
+        found.add(`${Object.keys(await recovered(fs)).length} keys`),
+      )
+      if (failure) found.add(`${failure.code} ${failure.file}`)
+    }
+    return found
+  }
+
+  it('refuses it where later frames prove that it was synced, whichever byte it is, of the length too', async () => {
+    expect(await verdicts('disk')).toEqual(new Set([`VARVE_CORRUPTION ${STORE}/000002.log`]))
+  })
+
+  it('ends it where nothing was synced, as a torn write would', async () => {
+    expect(await verdicts('os')).toEqual(new Set(['0 keys']))
+  })
+})
+
+describe('the order of keys', () => {
+  it('is that of their bytes, which is not that of strings in JavaScript', async () => {
+    const keys = ['', '\0', 'a', 'a\0', 'b', '\u00e9', '\uff5e', '\u{1f600}']
+    expect([...keys].sort()).not.toEqual(keys)
+    const { db } = await openMemory(TINY)
+    for (const key of [...keys].reverse()) await db.put(key, 'x')
+    expect(await db.keys().all()).toEqual(keys)
+    await db.compact()
+    expect(await db.keys().all()).toEqual(keys)
+    expect(await db.keys({ gt: '\uff5e' }).all()).toEqual(['\u{1f600}'])
+    await db.close()
   })
 })
 
