@@ -1,5 +1,7 @@
 import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { runJob } from '../../src/compaction/run-job.js'
 import type { AnyJob, AnyResult, MergeJob, SegmentsWritten } from '../../src/compaction/segment-job.js'
@@ -8,7 +10,7 @@ import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { open } from '../../src/index.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader } from '../../src/log/log-format.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
-import { codeOf, dump, failureOf, nameOf, openMemory, pad, recovered, STORE, TINY } from './helpers.js'
+import { codeOf, dump, failureOf, nameOf, openMemory, pad, recovered, STORE, TINY, until } from './helpers.js'
 import { ManualClock } from './manual-clock.js'
 
 interface Tampering {
@@ -262,6 +264,26 @@ describe('a snapshot of an empty store, at position 0', () => {
     await snapshot.close()
     await db.compact()
     expect(await db.keys().all()).toHaveLength(20)
+    await db.close()
+  })
+})
+
+describe('a snapshot', () => {
+  it('that nobody can reach any more lets go of what it pinned', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const { db } = await openMemory(TINY)
+    await db.put('a', '1')
+    const abandon = () => {
+      for (let i = 0; i < 10; i++) db.snapshot()
+    }
+    abandon()
+    expect(db.stats().snapshots.count).toBe(10)
+    await until(() => {
+      collect()
+      return db.stats().snapshots.count === 0
+    }, 10_000)
+    expect(db.stats().snapshots.count).toBe(0)
     await db.close()
   })
 })
