@@ -1,5 +1,3 @@
-import { existsSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
@@ -7,9 +5,7 @@ import { runJob } from '../../src/compaction/run-job.js'
 import type { AnyJob, AnyResult, MergeJob, SegmentsWritten } from '../../src/compaction/segment-job.js'
 import type { BackgroundWorker, Env, WorkerHandlers } from '../../src/env/env.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
-import { open } from '../../src/index.js'
 import { FRAME_HEADER_BYTES, LOG_HEADER_BYTES, readFrameHeader } from '../../src/log/log-format.js'
-import { temporaryDirectory } from '../env/temporary-directory.js'
 import { codeOf, dump, failureOf, nameOf, openMemory, pad, recovered, STORE, TINY, until } from './helpers.js'
 import { ManualClock } from './manual-clock.js'
 
@@ -177,52 +173,6 @@ describe('the order of keys', () => {
     expect(await db.keys().all()).toEqual(keys)
     expect(await db.keys({ gt: '\uff5e' }).all()).toEqual(['\u{1f600}'])
     await db.close()
-  })
-})
-
-describe('a directory that is moved while the store is open', () => {
-  it('is not made anew: the store stops when it needs a new file, and what it had is where it went', async () => {
-    const root = temporaryDirectory()
-    const [before, after] = [join(root, 'before'), join(root, 'after')]
-    const db = await open(before, { ...TINY, durability: 'os' })
-    await db.put('first', '1')
-    renameSync(before, after)
-    let acknowledged = 0
-    let code: string | undefined
-    for (let i = 0; i < 200 && code === undefined; i++) {
-      code = await codeOf(() => db.put(pad(i), 'x'.repeat(100)))
-      if (code === undefined) acknowledged++
-    }
-    expect([code, existsSync(before)]).toEqual(['VARVE_IO', false])
-    await codeOf(() => db.close())
-    expect(existsSync(before)).toBe(false)
-    const moved = await open(after, TINY)
-    expect((await moved.keys().all()).length).toBeGreaterThanOrEqual(acknowledged + 1)
-    await moved.verify()
-    await moved.close()
-  })
-
-  it('is not confused with another one in its place: the store stops, and neither is damaged', async () => {
-    const root = temporaryDirectory()
-    const [before, after] = [join(root, 'before'), join(root, 'after')]
-    const db = await open(before, { ...TINY, durability: 'os' })
-    await db.put('first', '1')
-    renameSync(before, after)
-    await (await open(before, TINY)).close()
-    let code: string | undefined
-    for (let i = 0; i < 200 && code === undefined; i++)
-      code = await codeOf(() => db.put(pad(i), 'x'.repeat(100)))
-    expect(code).toBe('VARVE_IO')
-    await codeOf(() => db.close())
-    for (const [path, first] of [
-      [before, undefined],
-      [after, '1'],
-    ] as const) {
-      const store = await open(path, TINY)
-      expect(await store.get('first')).toBe(first)
-      await store.verify()
-      await store.close()
-    }
   })
 })
 
