@@ -66,7 +66,7 @@ describe('completion', () => {
     expect(words('')).toEqual(expect.arrayContaining([...CONTRACT.split(' '), '--version', 'help']))
     expect(words('demo-')).toEqual(['demo-log'])
     expect(words('help', 'comp')).toEqual(['compact', 'completion'])
-    expect(words('scan', './data', '--ke')).toEqual(['--keys'])
+    expect(words('scan', './data', '--ke')).toEqual(['--keys', '--key-file'])
     expect(words('load', '--format', 'r')).toEqual(['rocksdb'])
     expect(words('completion', '')).toEqual(['bash', 'zsh', 'fish'])
     const options = buildProgram().commands.find((command) => command.name() === 'scan')!.options

@@ -89,6 +89,6 @@ describe(`D7: after a crash at any step the store holds a prefix with all that w
     await script.reopen()
     await writeSome(script, 60, 20)
     await script.db.close()
-    report('during recovery', await script.checkDuringRecovery(60))
+    report('during recovery', await script.checkDuringRecovery(90))
   })
 })

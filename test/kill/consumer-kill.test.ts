@@ -7,7 +7,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
-const KILLS = Number(process.env['VARVE_KILLS'] ?? 30)
+const KILLS = Number(process.env['VARVE_KILLS'] ?? 15)
 const CHILD = fileURLToPath(new URL('consumer-child.js', import.meta.url))
 /** A child that neither ends nor is killed is ended by this. */
 const KILL_MS = 15_000

@@ -4,7 +4,7 @@ import { temporaryDirectory } from '../env/temporary-directory.js'
 import { killAgainAndAgain } from './kill-again.js'
 
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
-const KILLS = Number(process.env['VARVE_KILLS'] ?? 30)
+const KILLS = Number(process.env['VARVE_KILLS'] ?? 15)
 
 it(`${KILLS} kills at random moments lose nothing that was acknowledged and tear nothing (seed ${SEED})`, async () => {
   const killed = await killAgainAndAgain(

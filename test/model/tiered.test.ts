@@ -1,3 +1,3 @@
 import { itMatchesTheModel } from './run-histories.js'
 
-itMatchesTheModel('tiered', 700)
+itMatchesTheModel('tiered', 400)
