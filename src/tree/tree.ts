@@ -123,8 +123,9 @@ export class Tree {
   /** At how many bytes a millisecond writes may go on; undefined: freely. */
   get writeRate(): number | undefined {
     const { endOffset } = this.active
+    const { waitingMemtables, l0Segments } = this.debt
     const activeShare = Math.min(1, endOffset / this.options.memtableBytes)
-    return writeRate({ ...this.debt, activeShare }, this.options)
+    return writeRate({ waitingMemtables, l0Segments, activeShare }, this.options)
   }
 
   get debt(): Debt {
