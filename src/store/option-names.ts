@@ -57,7 +57,8 @@ export const READ_NAMES: OptionNames<ReadOptions> = {
   timeoutMs: true,
   signal: true,
 }
-export const RANGE_NAMES: OptionNames<Range<unknown>> = {
+/** What every range has, of a store or of a view. */
+export const BOUND_NAMES: OptionNames<Omit<Range<unknown>, 'snapshot' | 'signal'>> = {
   gt: true,
   gte: true,
   lt: true,
@@ -65,9 +66,8 @@ export const RANGE_NAMES: OptionNames<Range<unknown>> = {
   prefix: true,
   reverse: true,
   limit: true,
-  snapshot: true,
-  signal: true,
 }
+export const RANGE_NAMES: OptionNames<Range<unknown>> = { ...BOUND_NAMES, snapshot: true, signal: true }
 export const WORK_NAMES: OptionNames<WorkOptions> = { signal: true }
 export const PROGRESS_NAMES: OptionNames<ProgressOptions> = { signal: true, onProgress: true }
 export const CHANGES_NAMES: OptionNames<ChangesOptions<unknown>> = {

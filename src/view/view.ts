@@ -1,6 +1,7 @@
 import type { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { RangeIterator } from '../store/contract.js'
+import { BOUND_NAMES } from '../store/option-names.js'
 import { checkReach } from '../store/reader.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { Build } from './build.js'
@@ -11,16 +12,7 @@ import { Versions } from './versions.js'
 import { ViewIterator } from './view-iterator.js'
 
 const READ_NAMES: OptionNames<ViewReadOptions> = { atLeast: true, timeoutMs: true, signal: true }
-const RANGE_NAMES: OptionNames<ViewRange<unknown>> = {
-  ...READ_NAMES,
-  gt: true,
-  gte: true,
-  lt: true,
-  lte: true,
-  prefix: true,
-  reverse: true,
-  limit: true,
-}
+const RANGE_NAMES: OptionNames<ViewRange<unknown>> = { ...READ_NAMES, ...BOUND_NAMES }
 
 /** The reads of an open view, and what can be done with it; which version answers is for `Versions` to know. */
 export class NamedView implements ViewReads<unknown, unknown> {
