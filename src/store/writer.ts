@@ -88,13 +88,9 @@ export class StoreWriter<K, V> {
     if (options?.ifPosition !== undefined)
       throw invalid('a batch has no single key for ifPosition: use check')
     const pipeline = this.#checkedPipeline(options?.check, options?.durability)
-    const { firstExpiry } = prepared
-    const cursors = cursor ? [cursor] : undefined
-    if (firstExpiry === undefined) return prepared.write(pipeline, options?.durability, cursors)
-    const notes = expiryNotesOf(this.#store)
-    const written = prepared.write(pipeline, options?.durability, [...(cursors ?? []), ...marks(notes)])
-    notes.note(firstExpiry)
-    return written
+    return this.#noting(prepared.firstExpiry, cursor ? [cursor] : undefined, (cursors) =>
+      prepared.write(pipeline, options?.durability, cursors),
+    )
   }
 
   /** One batch of operations that are encoded and conditions that are checked already, with states of consumers. */
@@ -104,16 +100,26 @@ export class StoreWriter<K, V> {
     durability: Durability | undefined,
   ): Promise<Position> {
     const { pipeline } = this.#store
-    const firstExpiry = firstExpiryOf(ops)
-    if (firstExpiry === undefined) return writeEncoded(pipeline, ops, cursors, durability)
-    const notes = expiryNotesOf(this.#store)
-    const written = writeEncoded(pipeline, ops, [...cursors, ...marks(notes)], durability)
-    notes.note(firstExpiry)
-    return written
+    return this.#noting(firstExpiryOf(ops), cursors, (states) =>
+      writeEncoded(pipeline, ops, states ?? [], durability),
+    )
   }
 
   clear(range: KeyRange): Promise<Position> {
     return writeClearRange(this.#store.pipeline, range, isEmptyRange(range))
+  }
+
+  /** Writes a batch; one in which something expires is marked as such if it is the first, and swept in time. */
+  #noting(
+    firstExpiry: number | undefined,
+    cursors: readonly CursorState[] | undefined,
+    write: (cursors: readonly CursorState[] | undefined) => Promise<Position>,
+  ): Promise<Position> {
+    if (firstExpiry === undefined) return write(cursors)
+    const notes = expiryNotesOf(this.#store)
+    const written = write([...(cursors ?? []), ...marks(notes)])
+    notes.note(firstExpiry)
+    return written
   }
 
   /** The pipeline, once the conditions of a write to one key hold. */
