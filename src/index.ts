@@ -42,8 +42,8 @@ export type {
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'
-export { type RepairOptions, repair } from './store/repair.js'
-export type { DamagedFile, RepairLoss, RepairReport } from './store/repair-report.js'
+export { type RepairOptions, repair } from './repair/repair.js'
+export type { DamagedFile, RepairLoss, RepairReport } from './repair/repair-report.js'
 export { type RestoreOptions, restore } from './store/restore.js'
 export {
   type AggregateKind,

@@ -20,6 +20,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   store: 9,
   backup: 10,
   feed: 10,
+  repair: 10,
   replication: 11,
   view: 11,
   'database.ts': 12,

@@ -1,4 +1,4 @@
-import { sampleEntries } from '../store/inspect.js'
+import { sampleEntries } from '../repair/inspect.js'
 import { formatBar, formatBytes, formatCount, formatTable } from './format.js'
 import { encryptionOptions, envWithKey } from './key-file.js'
 import { startProgress } from './progress.js'

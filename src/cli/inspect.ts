@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { parseFileName, segmentFileName } from '../env/file-names.js'
-import type { LogRecord, SegmentReport } from '../store/inspect.js'
+import type { LogRecord, SegmentReport } from '../repair/inspect.js'
 import { UsageError } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
 import { envWithKey } from './key-file.js'
 import { type Output, withOutput } from './output.js'
 import { parseCount, requireDirectory, withJson } from './store.js'
 
-const loadInspection = () => import('../store/inspect.js')
+const loadInspection = () => import('../repair/inspect.js')
 
 interface LogOptions {
   readonly from?: number

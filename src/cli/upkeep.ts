@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { VarveError } from '../errors.js'
 import type { Range, VerifyReport } from '../store/contract.js'
-import type { RepairLoss, RepairReport } from '../store/repair-report.js'
+import type { RepairLoss, RepairReport } from '../repair/repair-report.js'
 import { EXIT_FINDING } from './failure.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'
 import { encryptionOptions } from './key-file.js'
@@ -73,7 +73,7 @@ async function runVerify(directory: string, options: JsonOption): Promise<void> 
 
 async function runRepair(directory: string, options: JsonOption): Promise<void> {
   requireDirectory(directory)
-  const { repair } = await import('../store/repair.js')
+  const { repair } = await import('../repair/repair.js')
   const progress = startProgress('repair', 'bytes')
   let report: RepairReport
   try {

@@ -191,7 +191,7 @@ describe('damage to an encrypted store', () => {
   it('is repaired with the key, and not touched without it', async () => {
     const env = memoryEnv()
     await madeStore(env)
-    const { repair } = await import('../../src/store/repair.js')
+    const { repair } = await import('../../src/repair/repair.js')
     const { KEY, OTHER_KEY } = await import('./helpers.js')
     const [path, bytes] = [...filesIn(env.fs)].find(([name]) => name.endsWith('.seg'))!
     const [piece] = piecesOf(path, bytes)

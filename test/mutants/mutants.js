@@ -161,7 +161,7 @@ export const MUTANTS = [
     file: 'log/log-scan.ts',
     find: '    if (proof !== undefined) {',
     replace: '    if (proof !== undefined && proof < 0) {',
-    tests: ['test/store/repair.test.ts'],
+    tests: ['test/repair/repair.test.ts'],
   },
   {
     what: 'a log that ends before what was on disk is taken',
@@ -284,10 +284,10 @@ export const MUTANTS = [
   },
   {
     what: 'a repair makes no copies',
-    file: 'store/repair.ts',
+    file: 'repair/repair.ts',
     find: '      else if (stat) await copyFile(this.#env, path, joinPath(copies, name))\n',
     replace: '',
-    tests: ['test/store/repair.test.ts'],
+    tests: ['test/repair/repair.test.ts'],
   },
   {
     what: 'a log file that lost its name refuses the store',

@@ -5,7 +5,7 @@ import { SeededRandom } from '../../src/env/seeded-random.js'
 import { VarveError } from '../../src/errors.js'
 import { type RepairReport, repair } from '../../src/index.js'
 import { makeVictim, type Victim } from '../damage/stores.js'
-import { codeOf, contents, dump, openMemory, STORE } from './helpers.js'
+import { codeOf, contents, dump, openMemory, STORE } from '../store/helpers.js'
 
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
 

@@ -27,8 +27,8 @@ import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
 import { cloneBytes } from '../util/bytes.js'
 import { readEdits, readManifest as recoverManifest } from '../version/version-set.js'
-import { listDirectory } from './directory.js'
-import { type LogPiece, logPieces } from './log-reader.js'
+import { listDirectory } from '../store/directory.js'
+import { type LogPiece, logPieces } from '../store/log-reader.js'
 
 export interface LogOp {
   /** `cursor`: the state of the consumer named by `key`. */
