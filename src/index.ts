@@ -1,3 +1,4 @@
+export { type RestoreOptions, restore } from './backup/restore.js'
 export { compare } from './compare.js'
 export { Database, open } from './database.js'
 export { type ErrorDetails, VarveError, type VarveErrorCode } from './errors.js'
@@ -14,6 +15,8 @@ export type { OpenTransaction, Transaction } from './feed/transaction.js'
 export { type IngestOptions, type IngestProgress, type IngestReport, ingest } from './ingest.js'
 export type { Encoding } from './key/encoding.js'
 export type { Position } from './key/position.js'
+export { type RepairOptions, repair } from './repair/repair.js'
+export type { DamagedFile, RepairLoss, RepairReport } from './repair/repair-report.js'
 export type {
   BatchOp,
   BootstrapOptions,
@@ -42,9 +45,6 @@ export type {
 } from './store/contract.js'
 export type { ParkedChange } from './store/cursor-state.js'
 export type { EventName, EventOf, StoreEvent } from './store/events.js'
-export { type RepairOptions, repair } from './repair/repair.js'
-export type { DamagedFile, RepairLoss, RepairReport } from './repair/repair-report.js'
-export { type RestoreOptions, restore } from './store/restore.js'
 export {
   type AggregateKind,
   type AggregateOptions,

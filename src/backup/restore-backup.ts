@@ -3,13 +3,13 @@ import { joinPath } from '../env/file-names.js'
 import { ioError, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { LogTail } from '../store/log-tail.js'
-import { assembleStore } from '../store/restore.js'
 import type { BackupDirectory } from './backup-directory.js'
 import { nameOf } from './backup-directory.js'
 import { type BackupFile, type BackupRecord, backupName } from './backup-format.js'
 import { versionOf } from './backup-records.js'
 import { checkBackedUp, copyDurably } from './copy-file.js'
 import type { Pace } from './pace.js'
+import { assembleStore } from './restore.js'
 
 /** What a state is put together from: the segments of one backup, and the logs of the one that goes on from it. */
 interface Sources {

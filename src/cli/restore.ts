@@ -51,7 +51,7 @@ async function restoreFromCheckpoint(
   if (log === undefined) throw new UsageError('restore needs --log, or a directory of backups')
   if (to instanceof Date) throw new UsageError('--to is a position here: times are for backups')
   requireDirectory(log)
-  const { restore } = await import('../store/restore.js')
+  const { restore } = await import('../backup/restore.js')
   const progress = startProgress('restore', 'positions', to ?? knownEnd(log))
   try {
     const onProgress = (done: Position) => progress.update(done)

@@ -5,7 +5,6 @@ import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js
 import { BlockNeeded, ReadContext } from '../segment/read-context.js'
 import type { BatchOp, ClosableIterator } from '../store/contract.js'
 import type { LogPin } from '../store/log-archive.js'
-import { NewestEntries } from '../store/newest-entries.js'
 import { Lookup, type TreeView } from '../tree/tree-view.js'
 import { asBuffer, cloneBytes, compareBytes } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
@@ -13,6 +12,7 @@ import { type Change, type ClearOp, clearOp, putOp } from './change.js'
 import { ChangeFeed, type FeedSetup } from './change-feed.js'
 import { CommitWait } from './commit-wait.js'
 import { EntryWindow, type WindowEntry } from './entry-window.js'
+import { NewestEntries } from './newest-entries.js'
 
 /** Longer values are not kept with their entries, but looked up when it is their turn. */
 const VALUE_BYTES_KEPT = 4096

@@ -2,12 +2,12 @@ import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { ConsumerStats } from '../store/contract.js'
 import { type CursorPlace, decodePlace, encodePlace, parseCursorKey } from '../store/cursor-state.js'
-import { lagBehind } from '../store/lag.js'
 import type { Store } from '../store/store.js'
 import type { TypedStore } from '../store/typed-store.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { Consumer, checkPlace, checkPosition } from './consumer.js'
 import { ConsumerCursor } from './consumer-cursor.js'
+import { lagBehind } from './lag.js'
 
 const NAME_BYTES_MAX = 255
 

@@ -25,10 +25,10 @@ import { ReadPacer } from '../segment/read-pacer.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
-import { cloneBytes } from '../util/bytes.js'
-import { readEdits, readManifest as recoverManifest } from '../version/version-set.js'
 import { listDirectory } from '../store/directory.js'
 import { type LogPiece, logPieces } from '../store/log-reader.js'
+import { cloneBytes } from '../util/bytes.js'
+import { readEdits, readManifest as recoverManifest } from '../version/version-set.js'
 
 export interface LogOp {
   /** `cursor`: the state of the consumer named by `key`. */

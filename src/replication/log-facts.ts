@@ -1,9 +1,9 @@
 import { LogCursor } from '../feed/log-cursor.js'
 import { batchSizeBytes } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { lastChecksum } from '../store/role.js'
 import type { Store } from '../store/store.js'
 import { crc32 } from '../util/crc.js'
+import { lastChecksum } from './role.js'
 
 /** CRC-32 of the batch at `position`; undefined where the store no longer knows it. */
 export async function checksumAt(store: Store, position: Position): Promise<number | undefined> {

@@ -199,7 +199,7 @@ describe('restore', () => {
     const digest = await db.digest()
     await db.close()
     for (const name of readdirSync(path)) if (!name.endsWith('.log')) rmSync(join(path, name))
-    const { restore } = await import('../../src/store/restore.js')
+    const { restore } = await import('../../src/backup/restore.js')
     const target = fresh()
     expect(await restore(target, { log: path })).toEqual({ position: 401 })
     const rebuilt = await openStore(target)

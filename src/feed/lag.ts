@@ -1,5 +1,5 @@
 import type { Position } from '../key/position.js'
-import type { Store } from './store.js'
+import type { Store } from '../store/store.js'
 
 /** How far behind the log somebody is who has dealt with everything up to a position. */
 export interface Lag {

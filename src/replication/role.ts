@@ -1,11 +1,11 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import { PreparedBatch } from '../store/batch-encoder.js'
+import { beginningOf, currentEpoch } from '../store/epochs.js'
+import type { Store } from '../store/store.js'
+import type { TypedStore } from '../store/typed-store.js'
+import { refuseForeignWrites } from '../store/write-refusal.js'
 import { crc32 } from '../util/crc.js'
-import { PreparedBatch } from './batch-encoder.js'
-import { beginningOf, currentEpoch } from './epochs.js'
-import type { Store } from './store.js'
-import type { TypedStore } from './typed-store.js'
-import { refuseForeignWrites } from './write-refusal.js'
 
 /** Writes down, durably, that this store takes its log from `leader`, and refuses its own writes from now on. */
 export async function follow(store: Store, leader: string): Promise<void> {

@@ -2,9 +2,9 @@ import type { Env } from '../env/env.js'
 import { joinPath, LOCK_NAME, segmentFileName } from '../env/file-names.js'
 import { ioError } from '../errors.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
+import { listDirectory } from '../store/directory.js'
 import { Version, type VersionEdit } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
-import { listDirectory } from './directory.js'
 
 /**
  * Puts the state that `edit` describes, whose segments lie whole and durable in the directory `staged`, in the

@@ -19,17 +19,17 @@ import {
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
 import { BLOCKING } from '../segment/read-context.js'
+import type { EncryptionOptions } from '../store/contract.js'
+import { LogTail } from '../store/log-tail.js'
+import { copyFile, removeQuietly, verifyStore } from '../store/maintenance.js'
+import { resolveEnv, resolveOptions } from '../store/options.js'
+import { Store } from '../store/store.js'
 import { Lookup } from '../tree/tree-view.js'
 import { cloneBytes, copyBytes } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
-import type { EncryptionOptions } from './contract.js'
-import { LogTail } from './log-tail.js'
-import { copyFile, removeQuietly, verifyStore } from './maintenance.js'
-import { resolveEnv, resolveOptions } from './options.js'
-import { Store } from './store.js'
 
 /** What `restore` puts a store together from. */
 export interface RestoreOptions {

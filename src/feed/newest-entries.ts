@@ -3,9 +3,9 @@ import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstones } from '../key/range-tombstones.js'
 import { type BlockNeeded, ReadContext } from '../segment/read-context.js'
+import type { FairTurn } from '../store/fair-turn.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { type Bytes, compareRanges, equalRange, successor } from '../util/bytes.js'
-import type { FairTurn } from './fair-turn.js'
 
 /**
  * Walks what of each key in a range was written last up to one position, deletions too, where that was after
