@@ -5,6 +5,8 @@
  *     await backup(db, '/mnt/backups', { consumer: 'backup', maxBytesPerSecond: 50e6 })
  *     await restoreBackup('/mnt/backups', '/var/restored', { at: 12_345 })
  */
+
+import type { TypedStore } from './access/typed-store.js'
 import { BackupDirectory } from './backup/backup-directory.js'
 import { backupName } from './backup/backup-format.js'
 import { Chains, findNumber, readRecords, versionOf } from './backup/backup-records.js'
@@ -31,7 +33,6 @@ import { VarveError } from './errors.js'
 import type { Position } from './key/position.js'
 import { POSITION_MAX } from './key/position.js'
 import { resolveEnv } from './store/options.js'
-import type { TypedStore } from './store/typed-store.js'
 import { checkOptionNames } from './util/option-names.js'
 
 export type {

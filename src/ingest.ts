@@ -1,8 +1,8 @@
+import { Ingester } from './access/ingester.js'
 import { Database } from './database.js'
 import { VarveError } from './errors.js'
 import type { Position } from './key/position.js'
 import type { Durability } from './store/contract.js'
-import { Ingester } from './store/ingester.js'
 import { checkDurability } from './store/options.js'
 import { checkOptionNames, type OptionNames } from './util/option-names.js'
 

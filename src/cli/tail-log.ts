@@ -1,7 +1,7 @@
+import { codecOf } from '../access/codec.js'
 import { nodeEnv } from '../env/node-env.js'
 import { type Change, ChangeDecoder } from '../feed/change.js'
 import { keyRangeOf } from '../key/key-range.js'
-import { codecOf } from '../store/codec.js'
 import type { BatchVisitor } from '../store/frame-walk.js'
 import { LogTail } from '../store/log-tail.js'
 import { describeBytes, formatBytes, jsonField, plural } from './format.js'

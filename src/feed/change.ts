@@ -1,3 +1,4 @@
+import type { Codec } from '../access/codec.js'
 import { VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
@@ -16,7 +17,6 @@ import {
 } from '../key/batch-format.js'
 import { type KeyRange, rangeHolds, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import type { Codec } from '../store/codec.js'
 import type { BatchOp, Range } from '../store/contract.js'
 import type { FairTurn } from '../store/fair-turn.js'
 import { asBuffer, type Bytes, cloneBytes, compareBytes, prefixEnd as endOfPrefix } from '../util/bytes.js'

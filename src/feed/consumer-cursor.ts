@@ -1,15 +1,15 @@
+import type { TypedStore } from '../access/typed-store.js'
 import type { Position } from '../key/position.js'
-import type { CursorState } from '../store/batch-encoder.js'
 import type { Durability } from '../store/contract.js'
 import {
   type CursorPlace,
+  type CursorState,
   decodePlace,
   encodeParked,
   encodePlace,
   type ParkedChange,
   parkedKey,
 } from '../store/cursor-state.js'
-import type { TypedStore } from '../store/typed-store.js'
 import { EMPTY_BYTES } from '../util/bytes.js'
 import type { StoreTransaction } from './transaction.js'
 

@@ -1,3 +1,4 @@
+import type { TypedStore } from '../access/typed-store.js'
 import {
   BATCH_HEADER_BYTES,
   batchOpCount,
@@ -10,7 +11,6 @@ import {
 import type { Position } from '../key/position.js'
 import { type BatchVisitor, SMALL_BATCH_BYTES } from '../store/frame-walk.js'
 import type { Store } from '../store/store.js'
-import type { TypedStore } from '../store/typed-store.js'
 import { equalRange } from '../util/bytes.js'
 import { type Change, ChangeDecoder } from './change.js'
 import { LogCursor } from './log-cursor.js'

@@ -1,7 +1,7 @@
+import type { TypedStore } from '../access/typed-store.js'
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { ClosableIterator } from '../store/contract.js'
-import type { TypedStore } from '../store/typed-store.js'
 import type { Change } from './change.js'
 import type { ConsumerCursor } from './consumer-cursor.js'
 import { ConsumerFeed } from './consumer-feed.js'

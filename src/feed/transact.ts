@@ -1,7 +1,7 @@
+import type { TypedStore } from '../access/typed-store.js'
 import { VarveError } from '../errors.js'
 import type { Durability } from '../store/contract.js'
 import { checkDurability } from '../store/options.js'
-import type { TypedStore } from '../store/typed-store.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import { backOffMs } from './back-off.js'
 import { StoreTransaction, type Transaction } from './transaction.js'

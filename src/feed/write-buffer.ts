@@ -1,8 +1,8 @@
+import type { EncodedOp } from '../access/batch-encoder.js'
+import { type Prepared, toBytes } from '../access/codec.js'
 import { VarveError } from '../errors.js'
 import { BATCH_BYTES_MAX, BATCH_OPS_MAX, OP_HEADER_BYTES } from '../key/batch-format.js'
 import { isEmptyRange, type KeyRange, rangeHolds } from '../key/key-range.js'
-import type { EncodedOp } from '../store/batch-encoder.js'
-import { type Prepared, toBytes } from '../store/codec.js'
 import { type Bytes, compareBytes } from '../util/bytes.js'
 
 /** What a transaction will write to one key; without a value it is deleted. */

@@ -1,9 +1,9 @@
+import { PreparedBatch } from '../access/batch-encoder.js'
+import type { TypedStore } from '../access/typed-store.js'
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import { PreparedBatch } from '../store/batch-encoder.js'
 import { beginningOf, currentEpoch } from '../store/epochs.js'
 import type { Store } from '../store/store.js'
-import type { TypedStore } from '../store/typed-store.js'
 import { refuseForeignWrites } from '../store/write-refusal.js'
 import { crc32 } from '../util/crc.js'
 

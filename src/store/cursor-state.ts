@@ -19,6 +19,12 @@ const PARKED_BYTES = 23
 /** Enough to tell what went wrong; each parked change stays in memory and in every manifest. */
 const ERROR_BYTES_MAX = 400
 
+/** What a cursor operation sets; an empty state drops it. */
+export interface CursorState {
+  readonly name: Bytes
+  readonly state: Bytes
+}
+
 export interface CursorPlace {
   /** The last change that was dealt with. */
   readonly position: Position

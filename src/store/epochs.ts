@@ -13,7 +13,7 @@ import type { Tree } from '../tree/tree.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
 import { type Bytes, cloneBytes, equalRange } from '../util/bytes.js'
-import type { CursorState } from './batch-encoder.js'
+import type { CursorState } from './cursor-state.js'
 
 /** One generation of leadership: it began with the batch at `firstPosition`, which says so. */
 export interface Epoch {

@@ -1,7 +1,7 @@
+import { codecOf, toBytes } from '../access/codec.js'
 import { VarveError } from '../errors.js'
 import type { ClearOp } from '../feed/change.js'
 import type { Position } from '../key/position.js'
-import { codecOf, toBytes } from '../store/codec.js'
 import { copyBytes, prefixEnd, readU32, readU48, successor, writeU32, writeU48 } from '../util/bytes.js'
 import type { ViewState } from './contract.js'
 

@@ -1,3 +1,4 @@
+import { sizeMaxOf, writePrepared } from '../access/codec.js'
 import { VarveError } from '../errors.js'
 import {
   BATCH_BYTES_MAX,
@@ -12,10 +13,9 @@ import {
   writeOpHeader,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import type { CursorState } from '../store/batch-encoder.js'
-import { sizeMaxOf, writePrepared } from '../store/codec.js'
 import type { CommitPipeline } from '../store/commit-pipeline.js'
 import type { Durability } from '../store/contract.js'
+import type { CursorState } from '../store/cursor-state.js'
 import { copyBytes } from '../util/bytes.js'
 import type { Overlay, OverlayEntry } from './overlay.js'
 

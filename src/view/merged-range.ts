@@ -1,4 +1,4 @@
-import type { Prepared } from '../store/codec.js'
+import type { Prepared } from '../access/codec.js'
 import { compareBytes } from '../util/bytes.js'
 import type { OverlaySlice } from './overlay.js'
 

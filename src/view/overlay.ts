@@ -1,6 +1,6 @@
+import { type Prepared, toBytes } from '../access/codec.js'
 import type { KeyRange } from '../key/key-range.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
-import { type Prepared, toBytes } from '../store/codec.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 
 /** One write that is not committed yet. Never changed: a later write of the key takes its place. */

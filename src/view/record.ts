@@ -1,6 +1,6 @@
 import { corruption } from '../errors.js'
 import type { Position } from '../key/position.js'
-import type { CursorState } from '../store/batch-encoder.js'
+import type { CursorState } from '../store/cursor-state.js'
 import type { Bytes } from '../util/bytes.js'
 
 /**

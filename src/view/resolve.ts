@@ -1,6 +1,6 @@
+import { type Codec, codecOf } from '../access/codec.js'
 import type { Env } from '../env/env.js'
 import { VarveError } from '../errors.js'
-import { type Codec, codecOf } from '../store/codec.js'
 import { resolveOptions, type StoreOptions } from '../store/options.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
 import type { ViewDefinition, ViewHooks } from './contract.js'

@@ -1,5 +1,5 @@
+import type { TypedStore } from '../access/typed-store.js'
 import { VarveError } from '../errors.js'
-import type { TypedStore } from '../store/typed-store.js'
 import type { Build } from './build.js'
 import { type Standing, standingOf } from './candidates.js'
 import type { ViewDirectories, ViewDirectory } from './directories.js'

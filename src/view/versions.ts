@@ -1,7 +1,7 @@
+import { checkReach } from '../access/reader.js'
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { checkpointStore } from '../store/maintenance.js'
-import { checkReach } from '../store/reader.js'
 import { Build } from './build.js'
 import { checkEncodings, freshRecord, installedRecord } from './candidates.js'
 import type { ViewReadOptions, ViewStatus } from './contract.js'

@@ -1,7 +1,7 @@
+import type { TypedStore } from '../access/typed-store.js'
 import { SharedWorker } from '../env/shared-worker.js'
 import { VarveError } from '../errors.js'
 import type { Store } from '../store/store.js'
-import type { TypedStore } from '../store/typed-store.js'
 import type { View, ViewDefinition } from './contract.js'
 import { ViewDirectories } from './directories.js'
 import { checkViewName, type Definition, resolveDefinition } from './resolve.js'

@@ -8,10 +8,10 @@ import {
   writeOpHeader,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import type { Durability } from '../store/contract.js'
 import { cloneBytes, compareRanges, copyBytes } from '../util/bytes.js'
 import { checkKey, checkValue } from './batch-encoder.js'
 import { sizeMaxOf, writePrepared } from './codec.js'
-import type { Durability } from './contract.js'
 import type { TypedStore } from './typed-store.js'
 
 /** Batches that are on their way at once: the next is filled while the last is written. */

@@ -8,14 +8,14 @@ import {
   opValueStart,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import type { CommitPipeline } from '../store/commit-pipeline.js'
+import type { Durability, Updated } from '../store/contract.js'
+import type { Store } from '../store/store.js'
 import type { Lookup } from '../tree/tree-view.js'
 import { writeUpdate } from './batch-encoder.js'
 import { type Codec, type Prepared, toBytes } from './codec.js'
-import type { CommitPipeline } from './commit-pipeline.js'
-import type { Durability, Updated } from './contract.js'
 import { EXPIRY_MARK, expiryNotesOf } from './expiry.js'
 import type { PointReader } from './reader.js'
-import type { Store } from './store.js'
 
 /**
  * Writes of one key that depend on what it holds. The function is called at once, in commit order, and what it gives

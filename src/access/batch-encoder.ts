@@ -18,10 +18,11 @@ import {
 } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, copyBytes } from '../util/bytes.js'
+import type { CommitPipeline } from '../store/commit-pipeline.js'
+import type { BatchOp, Durability, Expiry } from '../store/contract.js'
+import type { CursorState } from '../store/cursor-state.js'
+import { copyBytes } from '../util/bytes.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
-import type { CommitPipeline } from './commit-pipeline.js'
-import type { BatchOp, Durability, Expiry } from './contract.js'
 
 /** A key as it is checked before anything is written. Exact where it could be too long. */
 export function checkKey(key: Prepared): Prepared {
@@ -230,12 +231,6 @@ function encodedSizeMax(op: EncodedOp): number {
   if (op.type === 'clear') return OP_HEADER_BYTES + op.range.start.length + (op.range.end?.length ?? 0)
   const valueSize = op.type === 'put' ? EXPIRY_BYTES + sizeMaxOf(checkValue(op.value)) : 0
   return OP_HEADER_BYTES + sizeMaxOf(checkKey(op.key)) + valueSize
-}
-
-/** What a consumer has reached, as the log keeps it; without a state it is dropped. */
-export interface CursorState {
-  readonly name: Bytes
-  readonly state: Bytes
 }
 
 function cursorSize({ name, state }: CursorState): number {

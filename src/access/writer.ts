@@ -1,9 +1,22 @@
 import { VarveError } from '../errors.js'
 import { isEmptyRange, type KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
+import type { CommitPipeline } from '../store/commit-pipeline.js'
+import type {
+  BatchOp,
+  Check,
+  Durability,
+  Expiry,
+  PutOptions,
+  Updated,
+  WriteOptions,
+} from '../store/contract.js'
+import type { CursorState } from '../store/cursor-state.js'
+import { BATCH_NAMES, PUT_NAMES, WRITE_NAMES } from '../store/option-names.js'
+import { checkDurability } from '../store/options.js'
+import type { Store } from '../store/store.js'
 import { checkOptionNames } from '../util/option-names.js'
 import {
-  type CursorState,
   checkKey,
   type EncodedOp,
   PreparedBatch,
@@ -13,14 +26,9 @@ import {
   writePut,
 } from './batch-encoder.js'
 import type { Codec } from './codec.js'
-import type { CommitPipeline } from './commit-pipeline.js'
-import type { BatchOp, Check, Durability, Expiry, PutOptions, Updated, WriteOptions } from './contract.js'
 import { addToCounter, numberOf } from './counter.js'
 import { EXPIRY_MARK, type ExpiryNotes, expiryFrom, expiryNotesOf } from './expiry.js'
-import { BATCH_NAMES, PUT_NAMES, WRITE_NAMES } from './option-names.js'
-import { checkDurability } from './options.js'
 import type { PointReader } from './reader.js'
-import type { Store } from './store.js'
 import { KeyUpdater } from './updater.js'
 
 /**

@@ -1,7 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
-import type { Snapshot } from './contract.js'
-import type { Store } from './store.js'
+import type { Snapshot } from '../store/contract.js'
+import type { Store } from '../store/store.js'
 
 /** Lets go of the pin of a snapshot that was dropped without `close`. */
 const abandoned = new FinalizationRegistry<{ readonly store: Store; readonly position: Position }>(

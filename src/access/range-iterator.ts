@@ -2,11 +2,11 @@ import { VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
+import type { RangeIterator } from '../store/contract.js'
+import type { Store } from '../store/store.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { onAbort, throwIfAborted } from '../util/abort.js'
-import type { RangeIterator } from './contract.js'
 import { type CursorOptions, RangeCursor } from './range-cursor.js'
-import type { Store } from './store.js'
 
 /** Entries between two looks at the clock. */
 const CHECK_EVERY = 64

@@ -1,15 +1,15 @@
 import { VarveError } from '../errors.js'
 import { ALL_KEYS, type KeyRange, keyRangeOf } from '../key/key-range.js'
+import type { Range, RangeIterator } from '../store/contract.js'
+import { RANGE_NAMES } from '../store/option-names.js'
+import type { Store } from '../store/store.js'
 import type { Bytes } from '../util/bytes.js'
 import { checkOptionNames } from '../util/option-names.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, toBytes } from './codec.js'
-import type { Range, RangeIterator } from './contract.js'
-import { RANGE_NAMES } from './option-names.js'
 import type { RangeCursor } from './range-cursor.js'
 import { type Decode, type IteratorSetup, StoreRangeIterator, SyncRangeIterator } from './range-iterator.js'
 import { positionOf } from './snapshot.js'
-import type { Store } from './store.js'
 
 /** Range reads of one store through its encodings. */
 export class RangeReader<K, V> {

@@ -1,8 +1,8 @@
 import { VarveError } from '../errors.js'
 import { EXPIRY_MAX } from '../key/batch-format.js'
-import type { CursorState } from './batch-encoder.js'
-import type { Expiry } from './contract.js'
-import type { Store } from './store.js'
+import type { Expiry } from '../store/contract.js'
+import type { CursorState } from '../store/cursor-state.js'
+import type { Store } from '../store/store.js'
 
 /**
  * The first batch that writes something that expires says so, as a state that the log carries: whoever opens the

@@ -1,15 +1,15 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
+import type { Entry, ReadOptions, Snapshot } from '../store/contract.js'
+import type { Store } from '../store/store.js'
 import { Lookup } from '../tree/tree-view.js'
 import { abortedError, onAbort, throwIfAborted } from '../util/abort.js'
 import { asBuffer } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, type Prepared, sizeMaxOf, writePrepared } from './codec.js'
-import type { Entry, ReadOptions, Snapshot } from './contract.js'
 import { positionOf } from './snapshot.js'
-import type { Store } from './store.js'
 
 /** Reads between two looks at the clock. */
 const CHECK_EVERY = 64

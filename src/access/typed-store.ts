@@ -1,7 +1,7 @@
+import type { Store } from '../store/store.js'
 import type { Codec } from './codec.js'
 import { RangeReader } from './range-reader.js'
 import { PointReader } from './reader.js'
-import type { Store } from './store.js'
 import { StoreWriter } from './writer.js'
 
 /** One open store seen through the encodings of its keys and values. */
