@@ -9,43 +9,25 @@ import { copyBytes } from '../util/bytes.js'
 import type { Durability } from './contract.js'
 import type { EventOf } from './events.js'
 import { type ForeignFrame, throwIfNotNext } from './foreign-frame.js'
-import { SyncPacer } from './sync-pacer.js'
+import { type SyncHooks, SyncQueue, type Waiter } from './sync-queue.js'
+import { type PaceHooks, WritePacer } from './write-pacer.js'
 
 /** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
 const UNWRITTEN_BYTES_MAX = 256 * 1024
-/** Shorter waits are saved up: a timer is not that exact. */
-const WAIT_MS_MIN = 1
-const WAIT_MS_MAX = 100
-/** A wait that took longer than asked is made up for by as much at most: 250 KB at 125 MB/s. */
-const CREDIT_MS_MAX = 2
-
-interface Waiter {
-  readonly position: Position
-  readonly isDurable: boolean
-  readonly promise: Promise<Position>
-  resolve(position: Position): void
-  reject(error: unknown): void
-}
 
 export type TimedEvent = EventOf<'commit.ended'> | EventOf<'sync.ended'>
 
-export interface PipelineHooks {
+export interface PipelineHooks extends PaceHooks, SyncHooks {
   /** The memtable that a committed batch goes to. */
   active(): Memtable
   /** Starts a log file with room for a frame of `bodyBytes` and the memtable over it. */
   rotate(bodyBytes: number): void
   /** A turn of the event loop to wait for; undefined while none is due. */
   dueTurn(): Promise<void> | undefined
-  /** At how many bytes a millisecond writes may go on; undefined: freely. */
-  writeRate(): number | undefined
-  /** Writes wait, or go on again. */
-  onStall(waitedMs: number | undefined): void
   onCommitted(position: Position): void
   /** Whether it matters how long commits and syncs take. */
   isTimed(): boolean
   onTimed(event: TimedEvent): void
-  /** More is on disk. */
-  onDurable(): void
   onFailure(error: VarveError): void
 }
 
@@ -62,7 +44,8 @@ export class CommitPipeline {
   readonly #log: LogWriter
   readonly #hooks: PipelineHooks
   readonly #durability: Durability
-  readonly #syncPacer: SyncPacer
+  readonly #pacer: WritePacer
+  readonly #syncs: SyncQueue
   readonly #commitSoon = () => {
     this.#isScheduled = false
     this.#commitGuarded()
@@ -74,16 +57,7 @@ export class CommitPipeline {
   #groupNeedsWrite = false
   #isScheduled = false
   #cancelWait: (() => void) | undefined
-  /** When what was committed would be through at the rate that debts allow; undefined: there is no debt. */
-  #paidToMs: number | undefined
   #position: Position
-  #durablePosition: Position
-  /** Committed, waiting for an fdatasync. */
-  #syncWaiters: Waiter[] = []
-  #syncing: Promise<void> | undefined
-  /** The oldest write that the running fdatasync is for. */
-  #syncingFrom: Position | undefined
-  #cancelInterval: (() => void) | undefined
   #failure: VarveError | undefined
   #promisedAtFailure: Position = 0
   #refusal: (() => VarveError) | undefined
@@ -95,9 +69,9 @@ export class CommitPipeline {
     this.#log = log
     this.#hooks = hooks
     this.#durability = durability
-    this.#syncPacer = new SyncPacer(env.clock)
+    this.#pacer = new WritePacer(env.clock, hooks)
     this.#position = position
-    this.#durablePosition = position
+    this.#syncs = new SyncQueue(env.clock, log, hooks, this, durability)
   }
 
   /** Last committed: visible to reads. */
@@ -111,14 +85,12 @@ export class CommitPipeline {
   }
 
   get durablePosition(): Position {
-    return this.#durablePosition
+    return this.#syncs.durablePosition
   }
 
   /** Every write up to here was acknowledged: whatever its durability promises holds. */
   get promisedPosition(): Position {
-    if (this.#failure) return this.#promisedAtFailure
-    const oldestWaiting = this.#syncingFrom ?? this.#syncWaiters[0]?.position
-    return oldestWaiting === undefined ? this.#position : Math.max(oldestWaiting - 1, this.#durablePosition)
+    return this.#failure ? this.#promisedAtFailure : this.#syncs.settledPosition
   }
 
   get failure(): VarveError | undefined {
@@ -184,19 +156,19 @@ export class CommitPipeline {
     for (let done = 0; done < frames.length; ) done = this.#appendSome(frames, done)
     if (this.#durability !== 'disk') {
       this.#hooks.onCommitted(this.#position)
-      this.#armInterval()
+      this.#syncs.armInterval()
       return Promise.resolve(this.#position)
     }
     const waiter = makeWaiter(position, true)
-    this.#syncWaiters.push(waiter)
+    this.#syncs.add(waiter)
     this.#hooks.onCommitted(this.#position)
-    this.#syncSoon()
+    this.#syncs.syncSoon()
     return waiter.promise
   }
 
   /** Waits as long as a writer has to while flushes and merges are behind. */
   async pace(): Promise<void> {
-    const waitMs = this.#owedMs()
+    const waitMs = this.#pacer.owedMs()
     if (waitMs === 0 || this.#isClosed || this.#failure) return
     this.#hooks.onStall(waitMs)
     await this.#env.clock.sleep(waitMs)
@@ -224,17 +196,17 @@ export class CommitPipeline {
   async sync(): Promise<Position> {
     this.commitNow()
     const position = this.#position
-    while (this.#durablePosition < position || this.#log.hasUnsynced) {
-      await this.#startSync()
+    while (this.durablePosition < position || this.#log.hasUnsynced) {
+      await this.#syncs.sync()
       this.#throwIfStopped()
-      if (this.#durablePosition >= position) break
+      if (this.durablePosition >= position) break
     }
     return position
   }
 
   /** Positions up to here are in segments on disk. */
   noteFlushed(position: Position): void {
-    if (position > this.#durablePosition) this.#durablePosition = position
+    this.#syncs.noteDurable(position)
   }
 
   /** Stops for good: whatever waits is rejected with the cause, whatever comes with `VARVE_POISONED`. */
@@ -252,9 +224,8 @@ export class CommitPipeline {
   }
 
   #rejectAll(failure: VarveError): void {
-    const waiters = [...this.#group, ...this.#syncWaiters]
+    const waiters = [...this.#group, ...this.#syncs.take()]
     this.#group = []
-    this.#syncWaiters = []
     for (const waiter of waiters) {
       // A write that nobody waits for must not end the process; `health` and later writes tell.
       waiter.promise.catch(() => {})
@@ -273,12 +244,12 @@ export class CommitPipeline {
     }
     this.#isClosed = true
     this.#cancelTimers()
-    await this.#syncing
+    await this.#syncs.idle()
   }
 
   #schedule(): void {
     this.#isScheduled = true
-    const waitMs = this.#owedMs()
+    const waitMs = this.#pacer.owedMs()
     if (waitMs === 0) {
       const turn = this.#hooks.dueTurn()
       if (turn) void turn.then(this.#commitSoon)
@@ -316,17 +287,17 @@ export class CommitPipeline {
     let hasDurable = false
     for (const waiter of group) {
       if (waiter.isDurable) {
-        this.#syncWaiters.push(waiter)
+        this.#syncs.add(waiter)
         hasDurable = true
       } else {
         waiter.resolve(waiter.position)
       }
     }
-    this.#noteRate(this.#groupEnd - this.#groupStart)
+    this.#pacer.note(this.#groupEnd - this.#groupStart)
     this.#hooks.onCommitted(this.#position)
     if (startMs !== undefined) this.#tellCommit(startMs, group.length)
-    if (hasDurable) this.#syncSoon()
-    else this.#armInterval()
+    if (hasDurable) this.#syncs.syncSoon()
+    else this.#syncs.armInterval()
   }
 
   /** As many frames from `first` on as the log file has room for, in one write(2); returns the next one. */
@@ -357,7 +328,7 @@ export class CommitPipeline {
       this.fail(error)
       throw this.#failure
     }
-    this.#noteRate(bodyBytes)
+    this.#pacer.note(bodyBytes)
     return next
   }
 
@@ -370,78 +341,6 @@ export class CommitPipeline {
     }
   }
 
-  #noteRate(bytes: number): void {
-    const rate = this.#hooks.writeRate()
-    if (rate !== undefined) {
-      const earliestMs = this.#env.clock.monotonicMs() - CREDIT_MS_MAX
-      this.#paidToMs = Math.max(this.#paidToMs ?? earliestMs, earliestMs) + bytes / rate
-    } else if (this.#paidToMs !== undefined) {
-      this.#paidToMs = undefined
-      this.#hooks.onStall(undefined)
-    }
-  }
-
-  /** How long the next write waits: the time that passed since the last ones is paid for already. */
-  #owedMs(): number {
-    if (this.#paidToMs === undefined) return 0
-    const owedMs = this.#paidToMs - this.#env.clock.monotonicMs()
-    return owedMs < WAIT_MS_MIN ? 0 : Math.min(owedMs, WAIT_MS_MAX)
-  }
-
-  /** A single durable write on a quick disk is synced in the thread, as SQLite does; else on another one. */
-  #syncSoon(): void {
-    if (this.#syncing) return
-    if (this.#syncWaiters.length > 1 || !this.#syncPacer.isQuick || this.#log.isSyncing) {
-      void this.#startSync()
-      return
-    }
-    try {
-      this.#log.write()
-      this.#log.reserve()
-      const startMs = this.#startTime()
-      this.#syncPacer.time(() => this.#log.sync())
-      this.#finishSync(this.#position, this.#syncWaiters.splice(0), startMs)
-    } catch (error) {
-      this.fail(error)
-    }
-  }
-
-  /** Never rejects: a failure is told to every waiter, and by `failure`. */
-  #startSync(): Promise<void> {
-    this.#syncing ??= this.#runSync().finally(() => {
-      this.#syncing = undefined
-      if (this.#syncWaiters.length > 0 && !this.#failure) void this.#startSync()
-    })
-    return this.#syncing
-  }
-
-  async #runSync(): Promise<void> {
-    const waiters = this.#syncWaiters.splice(0)
-    const position = this.#position
-    this.#syncingFrom = waiters[0]?.position
-    try {
-      this.#log.write()
-      if (waiters.length > 0) this.#log.reserve()
-      const startMs = this.#startTime()
-      await this.#log.syncAsync()
-      this.#finishSync(position, waiters, startMs)
-    } catch (error) {
-      this.#syncWaiters.unshift(...waiters)
-      this.fail(error)
-      this.#syncingFrom = undefined
-    }
-  }
-
-  #finishSync(position: Position, waiters: readonly Waiter[], startMs: number | undefined): void {
-    this.noteFlushed(position)
-    this.#syncingFrom = undefined
-    for (const waiter of waiters) waiter.resolve(waiter.position)
-    this.#hooks.onDurable()
-    if (startMs === undefined) return
-    const durationMs = this.#env.clock.monotonicMs() - startMs
-    this.#hooks.onTimed({ type: 'sync.ended', position, durationMs })
-  }
-
   #startTime(): number | undefined {
     return this.#hooks.isTimed() ? this.#env.clock.monotonicMs() : undefined
   }
@@ -452,17 +351,8 @@ export class CommitPipeline {
     this.#hooks.onTimed({ type: 'commit.ended', position: this.#position, batches, sizeBytes, durationMs })
   }
 
-  #armInterval(): void {
-    if (this.#cancelInterval || typeof this.#durability !== 'object' || this.#isClosed) return
-    this.#cancelInterval = this.#env.clock.afterUnref(this.#durability.intervalMs, () => {
-      this.#cancelInterval = undefined
-      if (this.#log.hasUnsynced && !this.#failure) void this.#startSync()
-    })
-  }
-
   #cancelTimers(): void {
-    this.#cancelInterval?.()
-    this.#cancelInterval = undefined
+    this.#syncs.stop()
     this.#cancelWait?.()
     this.#cancelWait = undefined
   }
