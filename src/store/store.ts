@@ -1,10 +1,10 @@
 import type { Env, FileLock } from '../env/env.js'
-import { joinPath, LOCK_NAME, logFileName } from '../env/file-names.js'
+import { joinPath, LOCK_NAME } from '../env/file-names.js'
 import { FileRemover } from '../env/file-remover.js'
-import { corruption, ioError, VarveError } from '../errors.js'
+import { ioError, VarveError } from '../errors.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import { LOG_HEADER_BYTES, readFrameHeader, readLogHeader } from '../log/log-format.js'
+import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
 import { loadCompression } from '../segment/compression.js'
@@ -12,27 +12,18 @@ import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
 import { throwIfAborted, untilAborted } from '../util/abort.js'
 import type { Bytes } from '../util/bytes.js'
-import { Version } from '../version/version.js'
-import { readManifest, VersionSet } from '../version/version-set.js'
 import { CommitPipeline, type TimedEvent } from './commit-pipeline.js'
 import { CommitTimes } from './commit-times.js'
-import {
-  type DirectoryListing,
-  listDirectory,
-  logsFrom,
-  newStoreId,
-  prepareDirectory,
-  removeIfThere,
-  takeLock,
-} from './directory.js'
-import { checkEncodings } from './encoding-names.js'
+import { type DirectoryListing, logsFrom, prepareDirectory, takeLock } from './directory.js'
 import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
 import { heldCursors } from './held-cursors.js'
+import { firstChangeMs, LogAge } from './log-age.js'
 import { LogArchive } from './log-archive.js'
 import { MemtablePool } from './memtable-pool.js'
 import type { StoreOptions } from './options.js'
-import { endOfReplay, notKnownDurable, type ReplayedLog, replayLogs } from './replay.js'
+import { type Recovered, recover, removeOrphans } from './recovery.js'
+import { endOfReplay, notKnownDurable, type ReplayedLog } from './replay.js'
 import { firstNeededLog } from './retained-log.js'
 import { rewriteLog } from './rewrite-log.js'
 import { StallClock } from './stall-clock.js'
@@ -40,8 +31,6 @@ import { refuseForeignWrites } from './write-refusal.js'
 
 /** More log than this is flushed by `close`, so that the next open has little to replay. */
 const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
-/** However short `log.maxAgeMs` is, the log file being written is completed for its age no more often than this. */
-const ROLL_MS_MIN = 10_000
 /** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
 const VIEW_HOLD_MS = 60_000
 
@@ -67,10 +56,10 @@ export class Store {
   readonly #log: LogWriter
   readonly #pool: MemtablePool
   readonly #remover: FileRemover
+  readonly #logAge: LogAge
   #pipeline: CommitPipeline | undefined
   #isClosed = false
   #closing: Promise<void> | undefined
-  #cancelRoll: (() => void) | undefined
   #cancelHold: (() => void) | undefined
   readonly #commitListeners = new Set<() => void>()
 
@@ -106,6 +95,12 @@ export class Store {
         this.events.emit({ type: 'consumer.evicted', name, position, oldestPosition }),
     })
     this.times = new CommitTimes(this.env.clock, parts.lastPosition)
+    this.#logAge = new LogAge(this.env.clock, this.options.log.maxAgeMs, {
+      active: () => this.tree.active,
+      isStopped: () => this.#closing !== undefined || this.failure !== undefined,
+      // What fails here has stopped all writes, and they tell.
+      roll: () => void this.flush().catch(() => {}),
+    })
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
@@ -137,21 +132,8 @@ export class Store {
     lock: FileLock | undefined,
   ): Promise<Store> {
     const { env } = options
-    const manifest = readManifest(env, directory)
-    const storeId = manifest?.storeId ?? newStoreId(env)
-    const { encodings } = options
-    if (encodings && manifest) checkEncodings(directory, manifest.version, encodings)
-    const version = manifest?.version ?? Version.EMPTY.apply(encodings ?? {})
-    const listing = listDirectory(env, directory)
-    const { flushedPosition } = version
-    const logNumbers = logsFrom(listing, version.logNumber)
-    const recovered = [...replayLogs({ env, directory, storeId, logNumbers, flushedPosition })]
-    const position = recovered[recovered.length - 1]?.memtable.lastPosition ?? flushedPosition
-    if (position < version.durablePosition) {
-      const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`
-      throw corruption(joinPath(directory, logFileName(logNumbers[0] ?? version.logNumber)), 0, what)
-    }
-    const versions = new VersionSet(env, directory, storeId, version, listing.firstFreeNumber)
+    const recovered = recover(directory, options)
+    const { storeId, versions, flushedPosition, logs, position } = recovered
     const pool = new MemtablePool(options.memtableBytes, options.reusesLogMemory)
     const onMemtableUnused = (memtable: Memtable) => pool.give(memtable)
     const remover = new FileRemover(env.fs)
@@ -160,15 +142,15 @@ export class Store {
     const parts = { directory, options, lock, storeId, tree, pool, remover }
     const store = new Store({ ...parts, lastPosition: position })
     try {
-      for (const [i, { memtable }] of recovered.entries()) {
+      for (const [i, { memtable }] of logs.entries()) {
         if (i === 0) tree.replaceEmptyActive(memtable)
         else tree.rotate(memtable)
       }
-      if (options.readOnly) store.#takeStock(listing, logNumbers[0], flushedPosition)
-      else await store.#startWriting(recovered, position, listing)
-      store.#seedTimes(recovered)
+      if (options.readOnly) store.#takeStock(recovered)
+      else await store.#startWriting(recovered)
+      store.#seedTimes(logs)
     } catch (error) {
-      store.#cancelRoll?.()
+      store.#logAge.stop()
       await store.scheduler.stop()
       await store.#log.close()
       await versions.close()
@@ -259,7 +241,7 @@ export class Store {
 
   async #close(): Promise<void> {
     const pipeline = this.#pipeline
-    this.#cancelRoll?.()
+    this.#logAge.stop()
     this.#cancelHold?.()
     await pipeline?.close()
     this.#isClosed = true
@@ -296,17 +278,11 @@ export class Store {
   }
 
   /** What the logs held goes into segments, then a new log starts: an old one is never appended to. */
-  async #startWriting(
-    recovered: readonly ReplayedLog[],
-    position: Position,
-    listing: DirectoryListing,
-  ): Promise<void> {
+  async #startWriting({ listing, logNumbers, logs, position }: Recovered): Promise<void> {
     const { versions } = this.tree
-    const numbers = logsFrom(listing, versions.version.logNumber)
-    const leftOut = numbers.slice(recovered.length)
     versions.rotate()
-    if (recovered.length > 0) {
-      this.#replayed = { numbers: notKnownDurable(recovered), hasViews: listing.hasViews }
+    if (logs.length > 0) {
+      this.#replayed = { numbers: notKnownDurable(logs), hasViews: listing.hasViews }
       this.tree.rotate(new Memtable(Buffer.alloc(0), 0, position))
       let failure: unknown
       this.#onRecoveryFailure = (error) => {
@@ -320,13 +296,13 @@ export class Store {
     // The manifest lets go of the old logs before the new one exists: no later recovery mixes them.
     await versions.commit({ logNumber: number, durablePosition: position })
     const memory = this.#pool.take(0)
-    this.#log.start(number, memory, position, endOfReplay(recovered))
+    this.#log.start(number, memory, position, endOfReplay(logs))
     this.tree.replaceEmptyActive(new Memtable(memory, number, position))
     this.#pipeline = this.#makePipeline(position)
     if (this.#earlyFailure !== undefined) this.#pipeline.fail(this.#earlyFailure)
     refuseForeignWrites(this.tree, this.#pipeline)
-    this.#rollLater(this.options.log.maxAgeMs)
-    this.#removeObsolete(listing, number, position, new Set(leftOut))
+    this.#logAge.restart()
+    this.#removeObsolete(listing, number, position, new Set(logNumbers.slice(logs.length)))
     this.scheduler.wake()
   }
 
@@ -375,27 +351,8 @@ export class Store {
     const closedMs = this.times.lastMs ?? openedMs
     this.archive.add({ number: logNumber, basePosition, lastPosition, sizeBytes, openedMs, closedMs })
     this.events.emit({ type: 'log.rotated', logNumber: number })
-    this.#rollLater(this.options.log.maxAgeMs)
+    this.#logAge.restart()
     this.scheduler.wake()
-  }
-
-  /** Where the log has an age limit, a file must not stay open, and with it in the log, because nothing is written. */
-  #rollLater(delayMs: number): void {
-    this.#cancelRoll?.()
-    this.#cancelRoll = undefined
-    const { maxAgeMs } = this.options.log
-    if (maxAgeMs === Number.POSITIVE_INFINITY) return
-    this.#cancelRoll = this.env.clock.afterUnref(Math.max(delayMs, ROLL_MS_MIN), () => {
-      this.#cancelRoll = undefined
-      if (this.#closing || this.failure) return
-      const { active } = this.tree
-      const leftMs = active.isEmpty
-        ? maxAgeMs
-        : firstChangeMs(active) + Math.max(maxAgeMs, ROLL_MS_MIN) - this.env.clock.wallMs()
-      if (leftMs > 0) this.#rollLater(leftMs)
-      // What fails here has stopped all writes, and they tell.
-      else void this.flush().catch(() => {})
-    })
   }
 
   #seedTimes(recovered: readonly ReplayedLog[]): void {
@@ -442,17 +399,7 @@ export class Store {
     leftOut: ReadonlySet<number>,
   ): void {
     const { versions, version } = this.tree
-    const live = new Set([...version.segments()].map((meta) => meta.number))
-    for (const { kind, number, name } of listing.files) {
-      const isOrphan =
-        kind === 'temporary' ||
-        (kind === 'log' && (number < version.firstLogNumber || leftOut.has(number))) ||
-        (kind === 'segment' && !live.has(number)) ||
-        (kind === 'manifest' && number !== versions.manifestNumber)
-      const path = joinPath(this.directory, name)
-      // A compaction that began meanwhile may have removed it.
-      if (isOrphan) removeIfThere(this.env, path)
-    }
+    removeOrphans(this.env, this.directory, listing, versions, leftOut)
     const kept = logsFrom(listing, version.firstLogNumber).filter((number) => !leftOut.has(number))
     this.archive.load(
       kept.filter((number) => number < logNumber),
@@ -463,7 +410,7 @@ export class Store {
   }
 
   /** The log files that a read-only store finds beside those it replayed; it removes none. */
-  #takeStock(listing: DirectoryListing, firstReplayed: number | undefined, flushedPosition: Position): void {
+  #takeStock({ listing, logNumbers: [firstReplayed], flushedPosition }: Recovered): void {
     const kept = logsFrom(listing, this.tree.version.firstLogNumber)
     const older = kept.filter((number) => number < (firstReplayed ?? Number.MAX_SAFE_INTEGER))
     this.archive.keepFiles()
@@ -487,9 +434,4 @@ export class Store {
   #throwIfFailed(): void {
     if (this.failure) throw this.failure
   }
-}
-
-/** When the first change of a memtable that is not empty was committed. */
-function firstChangeMs(memtable: Memtable): number {
-  return readFrameHeader(memtable.bytes, LOG_HEADER_BYTES).timestampMs
 }

@@ -130,7 +130,7 @@ export const MUTANTS = [
   },
   {
     what: 'recovery removes live segments as left over',
-    file: 'store/store.ts',
+    file: 'store/recovery.ts',
     find: "(kind === 'segment' && !live.has(number))",
     replace: "kind === 'segment'",
     tests: MODEL,
@@ -165,7 +165,7 @@ export const MUTANTS = [
   },
   {
     what: 'a log that ends before what was on disk is taken',
-    file: 'store/store.ts',
+    file: 'store/recovery.ts',
     find: '    if (position < version.durablePosition) {',
     replace: '    if (position < 0 * version.durablePosition) {',
     tests: DAMAGE('log'),
