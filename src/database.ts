@@ -391,7 +391,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     return this.#typed.store.tree.view.approximateSize(start, end)
   }
 
-  /** Calls `listener` for every event of that name; returns what ends that. */
+  /**
+   * Calls `listener` for every event of that name; returns what ends that.
+   * @throws VarveError `VARVE_INVALID_ARGUMENT` for a name that no event has.
+   */
   on<E extends EventName>(event: E, listener: (event: EventOf<E>) => void): () => void {
     return this.#typed.store.events.on(event, listener)
   }

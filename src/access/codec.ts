@@ -28,6 +28,7 @@ export interface Codec<T> {
 
 /** What stands between the parts of an encoded tuple; no part holds it. */
 const TUPLE_SEPARATOR = 0
+const TUPLE_PARTS = 'an array of strings, numbers, bigints, booleans, null and bytes'
 
 export function codecOf<T>(what: 'key' | 'value', encoding: string | Encoding<T> = 'utf8'): Codec<T> {
   if (typeof encoding === 'object' && encoding !== null) return customCodec(what, encoding)
@@ -116,20 +117,23 @@ function toJson(what: string, value: unknown): string {
   try {
     text = JSON.stringify(value)
   } catch (error) {
-    throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} that JSON cannot hold`, { cause: error })
+    const [why] = String((error as Error)?.message ?? error).split('\n', 1)
+    throw new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} is something that JSON can hold: ${why}`, {
+      cause: error,
+    })
   }
   if (text === undefined) throw wrongType(what, 'something that JSON can hold', value)
   return text
 }
 
 function toTuple(what: string, value: unknown): Uint8Array {
-  if (!Array.isArray(value)) throw wrongType(what, 'an array', value)
+  if (!Array.isArray(value)) throw wrongType(what, 'an array', value, `: [${what}] is one of one part`)
   for (const part of value) {
     const isKnown =
       part === null ||
       ['string', 'number', 'boolean', 'bigint'].includes(typeof part) ||
       part instanceof Uint8Array
-    if (!isKnown || Number.isNaN(part)) throw wrongType(what, 'an array of plain values', part)
+    if (!isKnown || Number.isNaN(part)) throw wrongType(what, TUPLE_PARTS, part)
     if (typeof part === 'string') checkText(what, part)
   }
   return value.length === 0 ? Buffer.alloc(0) : toBufferKey(value as never)
@@ -142,12 +146,15 @@ function fromTuple(bytes: Buffer, start: number, end: number): unknown[] {
 }
 
 function wrongType(what: string, expected: string, value: unknown, hint = ''): VarveError {
-  const found = value === null ? 'null' : typeof value
+  const isPlain = value === null || Number.isNaN(value)
+  const found = isPlain ? String(value) : value instanceof Uint8Array ? 'bytes' : typeof value
   return new VarveError('VARVE_INVALID_ARGUMENT', `a ${what} is ${expected}, not ${found}${hint}`)
 }
 
 /** Which encoding takes what was given where text was expected. */
 function hintFor(what: string, value: unknown): string {
+  if (what === 'key' && typeof value === 'number')
+    return ": open the store with keyEncoding 'tuple', where [1] and [10] are in the order of numbers"
   if (!['object', 'number', 'boolean'].includes(typeof value)) return ''
   const name =
     value instanceof Uint8Array ? 'buffer' : Array.isArray(value) && what === 'key' ? 'tuple' : 'json'

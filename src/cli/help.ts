@@ -1,4 +1,6 @@
 import { Command } from 'commander'
+import { nearestName } from '../util/option-names.js'
+import { UsageError } from './failure.js'
 
 interface CommandHelp {
   readonly group: string
@@ -47,6 +49,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
     examples: [
       ['What dump wrote', 'load ./copy data.jsonl'],
       ['A copy of a store, without a file between', 'dump ./data | varve load ./copy'],
+      ['Lines {"key":"a","value":"text or any JSON"} of your own', 'load ./data --format ndjson < lines.txt'],
       [
         'A spreadsheet: the column id is the key, the others become JSON',
         'load ./data cities.csv --key-column id',
@@ -163,6 +166,17 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
   },
   demo: { group: MORE, examples: [['In a temporary directory', 'demo']] },
   'demo-log': { group: MORE, examples: [['In a temporary directory', 'demo-log']] },
+}
+
+/** `help` of a command that there is not would show the list of all, which says nothing of the mistake. */
+export function checkHelpTopic(program: Command, [command, topic]: readonly string[]): void {
+  if (command !== 'help' || topic === undefined || topic.startsWith('-')) return
+  const names = program.commands.map((each) => each.name())
+  if (topic === 'help' || names.includes(topic)) return
+  const nearest = nearestName(topic, names)
+  throw new UsageError(
+    `unknown command '${topic}'${nearest === undefined ? '' : ` (Did you mean ${nearest}?)`}`,
+  )
 }
 
 /** Sorts the commands into groups and gives each its examples. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { parseFileName, segmentFileName } from '../env/file-names.js'
@@ -93,7 +93,10 @@ async function runSegment(directory: string, name: string, options: SegmentOptio
   requireDirectory(directory)
   const number = parseSegmentNumber(name)
   if (!existsSync(join(directory, segmentFileName(number)))) {
-    throw new UsageError(`no segment ${segmentFileName(number)} in ${directory}`)
+    const segments = readdirSync(directory).filter((each) => each.endsWith('.seg'))
+    const hint = segments.length === 0 ? 'it has none yet' : `there is ${segments.slice(0, 5).join(', ')}`
+    const more = segments.length > 5 ? ` and ${segments.length - 5} more` : ''
+    throw new UsageError(`no segment ${segmentFileName(number)} in ${directory}: ${hint}${more}`)
   }
   const { readSegment } = await loadInspection()
   const segment = readSegment(await envWithKey(), directory, number)

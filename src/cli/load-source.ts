@@ -40,14 +40,16 @@ export function lineSource(makeParser: () => ParseLine): LoadSource {
   }
 }
 
+const NOT_DUMPED = 'is not in base64, as dump prints it: for text add --format ndjson'
+
 /** The lines that `dump` prints. */
 export function parseDumpLine(line: Buffer): LoadOp | string | undefined {
   const fields = parseObject(line)
   if (typeof fields !== 'object') return fields
   const key = fromBase64(fields.key)
-  if (key === undefined) return '"key" is not base64'
+  if (key === undefined) return `"key" ${NOT_DUMPED}`
   const value = fromBase64(fields.value)
-  return value === undefined ? '"value" is not base64' : putOf(key, value, fields)
+  return value === undefined ? `"value" ${NOT_DUMPED}` : putOf(key, value, fields)
 }
 
 /** What `scan --json` prints, and what other programs write: text; `keyBase64` and `valueBase64` for other bytes. */
@@ -78,6 +80,8 @@ export function parseTsvLine(line: Buffer): LoadOp | string {
   return tab < 0 ? 'no tab' : { type: 'put', key: line.subarray(0, tab), value: line.subarray(tab + 1) }
 }
 
+const EXCERPT_BYTES = 40
+
 const HEX_ENTRY = /^0x([0-9a-f]*) (?:==>|:) 0x([0-9a-f]*)$/i
 const HEX_COUNT = /^Keys in range: (\d+)$/
 
@@ -102,7 +106,11 @@ export function hexDumpParser(): ParseLine {
 
 /** The beginning of what could not be read, fit for a terminal. */
 export function excerpt(line: Buffer): string {
-  return line.length <= 40 ? describeBytes(line) : `${describeBytes(line.subarray(0, 40))}…`
+  if (line.length <= EXCERPT_BYTES) return describeBytes(line)
+  let end = EXCERPT_BYTES
+  // Not within a character.
+  while (end > 0 && (line[end]! & 0xc0) === 0x80) end--
+  return `${describeBytes(line.subarray(0, end))}…`
 }
 
 export function toStream(chunks: AsyncIterable<Uint8Array>): Readable {
@@ -115,7 +123,7 @@ function parseObject(line: Buffer): Record<string, unknown> | string | undefined
   try {
     const fields = JSON.parse(text) as unknown
     const isObject = typeof fields === 'object' && fields !== null && !Array.isArray(fields)
-    return isObject ? (fields as Record<string, unknown>) : 'no JSON object'
+    return isObject ? (fields as Record<string, unknown>) : 'no JSON object, of which each line is one'
   } catch {
     return `not JSON; ${excerpt(line)}`
   }

@@ -90,8 +90,10 @@ async function runLoad(directory: string, files: readonly string[], options: Loa
   if (options.json) printJson({ records, position, elapsedMs: Math.round(elapsedMs) })
   else {
     const rate = formatRate(records, elapsedMs, 'records')
+    // What was guessed is said: text whose letters happen to be base64 would pass for a dump.
+    const guess = options.format === undefined && !options.tsv ? ` as ${format}` : ''
     printLine(
-      `loaded ${plural(records, 'record')} in ${formatDuration(elapsedMs)} (${rate}), position ${position}`,
+      `loaded ${plural(records, 'record')} in ${formatDuration(elapsedMs)} (${rate})${guess}, position ${position}`,
     )
   }
 }
@@ -135,7 +137,10 @@ async function sourceOf(directory: string, format: Format, options: LoadOptions)
 }
 
 async function* chunksOf(files: readonly string[]): AsyncGenerator<Uint8Array> {
-  if (files.length === 0) yield* process.stdin
+  if (files.length === 0) {
+    if (process.stdin.isTTY) process.stderr.write('reading lines from the terminal: end them with Ctrl-D\n')
+    yield* process.stdin
+  }
   for (const [i, file] of files.entries()) {
     // The last line of a file needs no newline.
     if (i > 0) yield Buffer.from('\n')

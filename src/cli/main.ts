@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { exitStatusOf } from './failure.js'
-import { endQuietlyOnClosedPipe } from './output.js'
+import { checkHelpTopic } from './help.js'
+import { endOnBrokenOutput } from './output.js'
 import { buildProgram } from './program.js'
 
-endQuietlyOnClosedPipe()
+endOnBrokenOutput()
 try {
-  await buildProgram().parseAsync(process.argv)
+  const program = buildProgram()
+  checkHelpTopic(program, process.argv.slice(2))
+  await program.parseAsync(process.argv)
 } catch (error) {
   process.exitCode = exitStatusOf(error)
 }

@@ -1,12 +1,14 @@
 import { once } from 'node:events'
+import { complain, EXIT_FINDING } from './failure.js'
 
 const FLUSH_BYTES = 64 * 1024
 
-/** A reader such as `head` that has seen enough closes the pipe: that is no failure. */
-export function endQuietlyOnClosedPipe(): void {
+/** A reader such as `head` that has seen enough closes the pipe: that is no failure. A full disk is. */
+export function endOnBrokenOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0)
-    throw error
+    complain(`writing the output: ${error.message}`)
+    process.exit(EXIT_FINDING)
   })
 }
 

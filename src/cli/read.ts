@@ -65,11 +65,18 @@ async function runGet(directory: string, keyText: string, options: GetOptions): 
 
 async function runScan(directory: string, options: ScanOptions): Promise<void> {
   const range = toRange(options)
-  await withStore(directory, 'read', (store) =>
-    withOutput(async (output) => {
-      for await (const line of lines(store, range, options)) await output.write(...line, '\n')
-    }),
-  )
+  await withStore(directory, 'read', async (store) => {
+    // One state for the entries and for what is asked about each of them.
+    const snapshot = store.snapshot()
+    try {
+      await withOutput(async (output) => {
+        for await (const line of lines(store, { ...range, snapshot }, options))
+          await output.write(...line, '\n')
+      })
+    } finally {
+      snapshot.close()
+    }
+  })
 }
 
 async function* lines(
@@ -87,7 +94,10 @@ async function* lines(
   else {
     for await (const [key, value] of store.entries(range)) {
       if (options.json) {
-        yield [JSON.stringify({ ...toField('key', key, isHex), ...toField('value', value, isHex) })]
+        const { snapshot } = range
+        const entry = await store.getEntry(key, snapshot && { snapshot })
+        const fields = { ...toField('key', key, isHex), ...toField('value', value, isHex) }
+        yield [JSON.stringify({ ...fields, expiresAt: entry?.expiresAt })]
       } else yield [print('key', key), '\t', print('value', value)]
     }
   }

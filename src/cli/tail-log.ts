@@ -32,6 +32,7 @@ export async function tailLog(directory: string, options: TailOptions): Promise<
     range,
   )
   let changes: AnyChange[] = []
+  let isSilent = true
   const visit: BatchVisitor = (position, timestampMs, bytes, batchOffset) => {
     const change = decoder.decode(position, timestampMs, bytes, batchOffset)
     if (change) changes.push(change)
@@ -43,9 +44,12 @@ export async function tailLog(directory: string, options: TailOptions): Promise<
     await withOutput(async (output) => {
       for (;;) {
         const hasMore = await tail.step(visit)
+        if (changes.length > 0) isSilent = false
         for (const change of changes) await print(output, change, options.json === true)
         changes = []
         if (hasMore) continue
+        if (isSilent && from === undefined && !range) sayWhyNothing(tail.position)
+        isSilent = false
         if (!options.live) break
         await output.flush()
         await nodeEnv.clock.sleep(POLL_MS)
@@ -55,6 +59,16 @@ export async function tailLog(directory: string, options: TailOptions): Promise<
   } finally {
     tail.close()
   }
+}
+
+/** Most likely the log was trimmed, as it is once segments hold what it says. */
+function sayWhyNothing(position: number): void {
+  const why =
+    position === 0
+      ? 'the log files hold no change; varve stats shows what the store holds'
+      : `the log goes back to position ${position}, where the store is; what is older is in its segments alone: ` +
+        'varve scan shows that, and open(dir, { log: { maxBytes } }) keeps log'
+  process.stderr.write(`${why}\n`)
 }
 
 async function print(output: Output, change: AnyChange, isJson: boolean): Promise<void> {

@@ -5,7 +5,7 @@ import { VarveError } from '../errors.js'
 import type { RepairLoss, RepairReport } from '../repair/repair-report.js'
 import type { Range, VerifyReport } from '../store/contract.js'
 import { EXIT_FINDING } from './failure.js'
-import { describeBytes, formatBytes, jsonField, plural } from './format.js'
+import { describeBytes, formatBytes, formatCount, jsonField, plural } from './format.js'
 import { encryptionOptions } from './key-file.js'
 import { printJson, printLine } from './output.js'
 import { startProgress, withFileProgress } from './progress.js'
@@ -54,11 +54,14 @@ export function addUpkeepCommands(program: Command): void {
 
 async function runVerify(directory: string, options: JsonOption): Promise<void> {
   let report: VerifyReport
+  let replayed: Replayed | undefined
   const progress = startProgress('verify', 'bytes')
   try {
-    report = await withStore(directory, 'read', (store) =>
-      store.verify({ onProgress: (done, total) => progress.update(done, total) }),
-    )
+    report = await withStore(directory, 'read', (store) => {
+      const { flushedPosition, position } = store.stats()
+      if (position > flushedPosition) replayed = { from: flushedPosition + 1, to: position }
+      return store.verify({ onProgress: (done, total) => progress.update(done, total) })
+    })
   } catch (error) {
     // Damage found while opening is a finding too.
     if (!(error instanceof VarveError) || error.code !== 'VARVE_CORRUPTION') throw error
@@ -67,8 +70,18 @@ async function runVerify(directory: string, options: JsonOption): Promise<void> 
     return
   }
   progress.stop()
-  if (options.json) printJson({ ok: true, ...report })
-  else printLine(`ok: ${describeVerified(report)}`)
+  if (options.json) printJson({ ok: true, ...report, replayed })
+  else printLine(`ok: ${describeVerified(report)}${replayed ? `; ${describeReplayed(replayed)}` : ''}`)
+}
+
+/** Positions that are in no segment yet: opening the store reads them out of the log, and checks every frame. */
+interface Replayed {
+  readonly from: number
+  readonly to: number
+}
+
+function describeReplayed({ from, to }: Replayed): string {
+  return `positions ${formatCount(from)} to ${formatCount(to)} of the log, checked in opening it`
 }
 
 async function runRepair(directory: string, options: JsonOption): Promise<void> {

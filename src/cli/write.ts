@@ -30,6 +30,8 @@ async function runPut(
   options: WriteCommandOptions,
 ): Promise<void> {
   const key = parseKey(keyText, options.hexKey)
+  if (valueText === undefined && process.stdin.isTTY)
+    process.stderr.write('reading the value from the terminal: end it with Ctrl-D\n')
   const value = valueText === undefined ? await buffer(process.stdin) : Buffer.from(valueText, 'utf8')
   const position = await withStore(directory, 'create', (store) =>
     store.put(key, value, { ...toWriteOptions(options), ttlMs: options.ttl }),

@@ -39,7 +39,7 @@ export async function openConsumer<K, V>(
   checkName(name)
   checkOptionNames('consumer', options, CONSUMER_NAMES)
   const { from = 'start' } = options
-  if (from !== 'start' && from !== 'now') checkPosition(from)
+  if (from !== 'start' && from !== 'now') checkFrom(from)
   // A place can only be kept where something can be written.
   store.pipeline.commitNow()
   const open = openOf(store)
@@ -57,6 +57,15 @@ export async function openConsumer<K, V>(
     open.delete(name)
     throw error
   }
+}
+
+function checkFrom(from: unknown): void {
+  if (typeof from !== 'number')
+    throw new VarveError(
+      'VARVE_INVALID_ARGUMENT',
+      `from is 'start', 'now' or a position, not ${String(from)}`,
+    )
+  checkPosition(from)
 }
 
 /** Every consumer that the store knows, open or not, by name. */

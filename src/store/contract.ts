@@ -16,7 +16,10 @@ export type Durability = 'memory' | 'os' | 'disk' | { readonly intervalMs: numbe
 export interface WriteOptions {
   /** Overrides the store's durability for this write. */
   readonly durability?: Durability
-  /** Commit only if the key's entry has this position; `null`: only if there is none. Else `VARVE_CONFLICT`. */
+  /**
+   * Commit only if the key's entry has this position; `null`: only if there is none. Else `VARVE_CONFLICT`. `undefined`
+   * is no condition: after `getEntry`, which knows no position of a missing key, write `entry?.position ?? null`.
+   */
   readonly ifPosition?: Position | null
 }
 

@@ -139,6 +139,13 @@ export function takeLock(env: Env, path: string): FileLock {
   try {
     return env.fs.lock(path)
   } catch (error) {
+    if (error instanceof VarveError && error.code === 'VARVE_LOCKED') {
+      const message = `${error.message}: a store is open for writing once at a time, and readOnly reads beside it`
+      throw new VarveError('VARVE_LOCKED', message, {
+        file: path,
+        ...(error.pid === undefined ? {} : { pid: error.pid }),
+      })
+    }
     throw ioError(error, 'locking', path)
   }
 }

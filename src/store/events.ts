@@ -1,6 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { TreeEvent } from '../tree/tree-events.js'
 import { abortedError, onAbort } from '../util/abort.js'
+import { nearestName } from '../util/option-names.js'
 
 /** Everything that `Database.on` can tell. */
 export type StoreEvent =
@@ -67,13 +68,55 @@ export type EventOf<E extends EventName> = Extract<StoreEvent, { type: E }>
 
 const TIMED: readonly EventName[] = ['commit.ended', 'sync.ended']
 
+/** Every event: the compiler refuses a table that leaves one out, or has one more. */
+const EVENT_NAMES: { readonly [Name in EventName]: true } = {
+  'flush.began': true,
+  'flush.ended': true,
+  'compaction.began': true,
+  'compaction.ended': true,
+  'segment.moved': true,
+  'stall.began': true,
+  'stall.ended': true,
+  'commit.ended': true,
+  'sync.ended': true,
+  'log.rotated': true,
+  'log.evicted': true,
+  'consumer.evicted': true,
+  'view.switched': true,
+  'view.failed': true,
+  'store.failed': true,
+  'store.closed': true,
+  'follower.connected': true,
+  'follower.disconnected': true,
+  'follower.bootstrapped': true,
+  'follower.diverged': true,
+  'follower.promoted': true,
+}
+
+/** A listener to an event that never comes would wait without a word. */
+function checkEventName(name: unknown): void {
+  if (Object.hasOwn(EVENT_NAMES, String(name))) return
+  const known = Object.keys(EVENT_NAMES)
+  const nearest = nearestName(String(name), known)
+  const related = known.filter((each) => each.startsWith(`${String(name).split('.', 1)[0]}.`))
+  const hint =
+    nearest === undefined
+      ? `there is ${(related.length > 0 ? related : known).join(', ')}`
+      : `did you mean ${nearest}?`
+  throw new VarveError('VARVE_INVALID_ARGUMENT', `there is no event ${String(name).slice(0, 80)}: ${hint}`)
+}
+
 /** Hands events to listeners. A listener that throws is dropped from nothing and stops nobody. */
 export class Events {
   /** Whether anybody ever asked how long commits take: else no clock is read for it. */
   hasTimed = false
   readonly #listeners = new Map<EventName, Set<(event: never) => void>>()
 
+  /** @throws VarveError `VARVE_INVALID_ARGUMENT` for a name that no event has, and a listener that is no function. */
   on<E extends EventName>(name: E, listener: (event: EventOf<E>) => void): () => void {
+    checkEventName(name)
+    if (typeof listener !== 'function')
+      throw new VarveError('VARVE_INVALID_ARGUMENT', `what listens to ${name} is a function`)
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners)
     listeners.add(listener)

@@ -37,7 +37,7 @@ export type OpenOptionsWithEnv<K, V> = OpenOptions<K, V> & { readonly env?: Env 
 export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options are an object')
   checkOptionNames('open', options, OPEN_NAMES)
-  const memory = integer('memory', options.memory, MEMORY_DEFAULT, 64 * 1024, 2 ** 46)
+  const memory = integer('memory, in bytes,', options.memory, MEMORY_DEFAULT, 64 * 1024, 2 ** 46)
   const memtableDefault = Math.min(MEMTABLE_DEFAULT_MAX, Math.floor(memory * MEMTABLE_SHARE))
   const usesViews = options.keyEncoding === 'view' || options.valueEncoding === 'view'
   const resolved = {

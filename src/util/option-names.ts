@@ -8,22 +8,45 @@ const DISTANCE_MAX = 3
 /** Longer names are not compared: nobody meant one of ours. */
 const COMPARED_MAX = 64
 
+/** What other stores call it, and how it is said here. No letters tell these. */
+const CALLED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['expireIn', 'ttlMs'],
+  ['ttl', 'ttlMs'],
+  ['sync', "durability: 'disk'"],
+  ['ifVersion', 'ifPosition'],
+  ['start', 'gte'],
+  ['end', 'lt'],
+  ['since', 'after'],
+  ['from', 'after'],
+  ['fromBeginning', "from: 'start'"],
+  ['cacheSize', 'memory'],
+  ['mapSize', 'memory'],
+])
+
 /**
  * What is misspelt would else be passed over without a word.
  * @param what whose options they are, as a message calls it.
- * @throws VarveError `VARVE_INVALID_ARGUMENT` for a name that is not known, naming the nearest one.
+ * @throws VarveError `VARVE_INVALID_ARGUMENT` for a name that is not known, naming the nearest one, and for what is
+ * no object: a callback would never be called.
  */
 export function checkOptionNames(
   what: string,
   options: object | null | undefined,
   known: { readonly [name: string]: true },
 ): void {
+  if (options !== undefined && options !== null && typeof options !== 'object')
+    throw new VarveError(
+      'VARVE_INVALID_ARGUMENT',
+      `the options of ${what} are an object, not ${typeof options}`,
+    )
   for (const name in options) if (known[name] !== true) throw unknownOption(what, name, Object.keys(known))
 }
 
 /** The error for one name that is not known. */
 export function unknownOption(what: string, name: string, known: readonly string[]): VarveError {
-  const nearest = nearestName(name, known)
+  const elsewhere = CALLED_ELSEWHERE.get(name)
+  const isOurs = elsewhere !== undefined && known.includes(elsewhere.split(':', 1)[0]!)
+  const nearest = isOurs ? elsewhere : nearestName(name, known)
   const hint =
     nearest !== undefined
       ? `did you mean ${nearest}?`

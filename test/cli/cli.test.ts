@@ -1,9 +1,19 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { open } from '../../src/database.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'varve-cli-'))
@@ -63,6 +73,7 @@ describe('put, get and del', () => {
     succeed(['put', from, 'k', 'v', '--ttl', '1.5h'])
     const { expiresAt } = JSON.parse(succeed(['get', from, 'k', '--json']).stdout) as { expiresAt: number }
     expect(Math.abs(expiresAt - nowMs - 5_400_000)).toBeLessThan(60_000)
+    expect(jsonLines(succeed(['scan', from, '--json']).stdout)).toEqual([{ key: 'k', value: 'v', expiresAt }])
     const dumped = succeed(['dump', from]).stdout
     expect(dumped).toBe(`{"key":"aw==","value":"dg==","expiresAt":${expiresAt}}\n`)
     succeed(['load', to], dumped)
@@ -303,3 +314,57 @@ function segmentsOf(directory: string): string[] {
   expect(names.length).toBeGreaterThan(0)
   return names
 }
+
+describe('what a newcomer runs into', () => {
+  it('verify names what only the log holds, and tail why it prints nothing', async () => {
+    const directory = fresh()
+    const db = await open(directory)
+    await db.put('a', '1')
+    await db.put('b', '2')
+    const verified = succeed(['verify', directory]).stdout
+    expect(verified).toBe(
+      'ok: 0 segments, 0 blocks, 0 entries, 0 log files, 0 B; positions 1 to 2 of the log, checked in opening it\n',
+    )
+    await db.flush()
+    await db.close()
+    const tail = varve(['tail', directory])
+    expect(tail).toMatchObject({ status: 0, stdout: '' })
+    expect(tail.stderr).toMatch(/^the log goes back to position 2, .*varve scan.*log: \{ maxBytes \}.*\n$/)
+  })
+
+  it('help of what is no command, a segment that is not there and text taken for a dump are named', () => {
+    expect(varve(['help', 'scn'])).toMatchObject({
+      status: 2,
+      stderr: "varve: unknown command 'scn' (Did you mean scan?)\n",
+    })
+    const store = fresh()
+    const text = '{"key":"a key","value":"b"}\n'
+    expect(varve(['load', store], text)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('for text add --format ndjson') as string,
+    })
+    expect(succeed(['load', store, '--format', 'ndjson'], text).stdout).toMatch(
+      /\(.*records\/s\), position 1\n/,
+    )
+    expect(succeed(['load', store], dumpLine(Buffer.from('a'), Buffer.from('b'))).stdout).toContain(
+      ' as dump, ',
+    )
+    expect(varve(['segment', store, '1'])).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^varve: no segment 000001\.seg in .*: there is \d+\.seg/) as string,
+    })
+  })
+
+  it.runIf(existsSync('/dev/full'))('an output that cannot be written is one line and a status', () => {
+    const store = fresh()
+    succeed(['put', store, 'a', '1'])
+    const full = openSync('/dev/full', 'w')
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, 'scan', store], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    })
+    closeSync(full)
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^varve: writing the output: ENOSPC: .*\n$/)
+  })
+})

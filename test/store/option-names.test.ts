@@ -94,10 +94,26 @@ describe('the name of an option that is not known', () => {
 
   it('that resembles none is answered by what there is', async () => {
     const db = await openStore()
-    await expect(db.put('a', '1', { sync: true } as never)).rejects.toMatchObject({
+    await expect(db.put('a', '1', { wait: true } as never)).rejects.toMatchObject({
       code: 'VARVE_INVALID_ARGUMENT',
-      message: 'a write has no option sync: it takes durability, ifPosition, ttlMs, expiresAt',
+      message: 'a write has no option wait: it takes durability, ifPosition, ttlMs, expiresAt',
     })
+  })
+
+  it.each([
+    ["durability: 'disk'", (db: Database) => db.put('a', '1', { sync: true } as never)],
+    ['ttlMs', (db: Database) => db.put('a', '1', { expireIn: 1000 } as never)],
+    ['ifPosition', (db: Database) => db.put('a', '1', { ifVersion: 1 } as never)],
+    ['gte', (db: Database) => db.entries({ start: 'a' } as never).all()],
+    ['lt', (db: Database) => db.entries({ end: 'a' } as never).all()],
+    ['after', (db: Database) => db.changes({ since: 1 } as never).next()],
+    ["from: 'start'", (db: Database) => db.consumer('a', { fromBeginning: true } as never)],
+    ['memory', () => open('/x', { cacheSize: 8 << 20 } as never)],
+  ])('that another store has is answered by what it is called here: %s', async (name, call) => {
+    const db = await openStore()
+    const { code, message } = await refusal(() => call(db))
+    expect(code).toBe('VARVE_INVALID_ARGUMENT')
+    expect(message).toContain(`did you mean ${name}?`)
   })
 
   it('is near when letters are left out, added, changed or swapped, and in the wrong case', () => {
@@ -176,11 +192,58 @@ describe('what a newcomer does first is answered by what to do', () => {
     [() => open('/x', { valueEncoding: 'jsn' } as never), 'no value encoding jsn: did you mean json?'],
     [() => open('/x', { keyEncoding: 'msgpack' } as never), 'there is utf8, buffer, view, json, tuple'],
     [() => open('/x', { durability: 'sync' } as never), 'or { intervalMs } above 0, not "sync"'],
-    [() => open('/x', { memory: '256MB' } as never), 'not "256MB"'],
+    [() => open('/x', { memory: '256MB' } as never), 'memory, in bytes, is a whole number from 65536'],
+    [(db: Database) => db.put(1 as never, 'b'), "keyEncoding 'tuple', where [1] and [10]"],
+    [(db: Database) => db.put('a', Buffer.from('b') as never), 'a string, not bytes'],
+    [
+      (db: Database) => db.put('a', 'b', (() => {}) as never),
+      'options of a write are an object, not function',
+    ],
+    [(db: Database) => db.getMany(['a'], 'b' as never), 'options of a read are an object, not string'],
+    [
+      (db: Database) => db.consumer('a', { from: 'latest' as never }),
+      "'start', 'now' or a position, not latest",
+    ],
+    [
+      (db: Database) => db.on('flush' as never, () => {}),
+      'no event flush: there is flush.began, flush.ended',
+    ],
+    [(db: Database) => db.once('flush.end' as never), 'no event flush.end: did you mean flush.ended?'],
+    [(db: Database) => db.on('flush.ended', undefined as never), 'what listens to flush.ended is a function'],
+    [() => openTuples((db) => db.put('a' as never, 1)), 'an array, not string: [key] is one of one part'],
+    [
+      () => openTuples((db) => db.put([new Date()] as never, 1)),
+      'bigints, booleans, null and bytes, not object',
+    ],
+    [() => openTuples((db) => db.put([Number.NaN], 1)), 'not NaN'],
+    [
+      () => openTuples((db) => db.put(['a'], 1n as never)),
+      'JSON can hold: Do not know how to serialize a BigInt',
+    ],
   ])('%#: %s', async (call, message) => {
     const db = await openStore()
     const error = await refusal(() => call(db))
     expect(error).toMatchObject({ code: 'VARVE_INVALID_ARGUMENT', message: expect.stringContaining(message) })
     expect(Object.keys(error)).not.toContain('file')
   })
+
+  it('a store that is open already is refused with what to do', async () => {
+    const env = memoryEnv()
+    opened.push(await open('/db', { env }))
+    await expect(open('/db', { env })).rejects.toMatchObject({
+      ...{ code: 'VARVE_LOCKED', file: '/db/LOCK', pid: process.pid },
+      message: expect.stringMatching(
+        /this process .*: a store is open for writing once .* readOnly reads beside it/,
+      ),
+    })
+  })
 })
+
+/** What a call on a store with tuples for keys and JSON for values refuses. */
+async function openTuples(call: (db: Database<unknown[], unknown>) => Promise<unknown>): Promise<unknown> {
+  const db = await open<unknown[], unknown>('/db', {
+    ...{ env: memoryEnv(), keyEncoding: 'tuple', valueEncoding: 'json' },
+  })
+  opened.push(db)
+  return call(db)
+}
