@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { backup, listBackups, purgeBackups, restoreBackup, verifyBackup } from '../../src/backup.js'
 import type { CrashPolicy } from '../../src/env/crash-states.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
+import { encryptionIf } from '../encryption/share.js'
 import { codeOf, failureOf, STORE } from '../store/helpers.js'
 import { BACKUPS, filesOf, KEEP, Recorded, restored } from './helpers.js'
 
@@ -212,6 +213,37 @@ describe('a directory of backups', () => {
     expect(await backup(another.db, BACKUPS)).toMatchObject({ position: 130, restorableFrom: 130 })
     await another.db.close()
     expect((await restored(env, { backup: '000002', at: 77 })).state).toEqual(store.stateAt(77))
+  })
+
+  it('of an encrypted store that went back is refused or whole, whether its numbers meet others or not', async () => {
+    const share = encryptionIf(true)
+    const store = await Recorded.open(18, { ...KEEP, ...share })
+    await store.write(40)
+    await backup(store.db, BACKUPS)
+    await store.db.close()
+    const before = store.env.fs.clone()
+    const again = await store.reopen({ ...KEEP, ...share })
+    await again.write(60)
+    await backup(again.db, BACKUPS)
+    await again.db.close()
+    for (const path of filesOf(store.env)) before.writeFile(path, store.env.fs.readFile(path))
+    const outcomes = new Set<string>()
+    for (let writes = 40; writes <= 140; writes += 20) {
+      const env = memoryEnv({ fs: before.clone(), seed: writes })
+      const other = await Recorded.open(writes, { ...KEEP, ...share }, env)
+      for (let i = 0; i < writes; i++) await other.db.put(`other${i % 50}`, 'x'.repeat(50))
+      const failure = await failureOf(() => backup(other.db, BACKUPS))
+      const state = Object.fromEntries(await other.db.entries().all())
+      await other.db.close()
+      outcomes.add(failure?.code ?? 'whole')
+      if (failure) continue
+      const [info] = (await listBackups(BACKUPS, { ...share, env })).slice(-1)
+      expect(info!.restorableFrom).toBe(info!.position)
+      expect((await restored(env, share)).state).toEqual(state)
+      expect((await restored(env, { ...share, backup: '000002', at: 77 })).state).toEqual(again.stateAt(77))
+    }
+    // With these numbers of writes both happen.
+    expect([...outcomes].sort()).toEqual(['VARVE_DIVERGED', 'whole'])
   })
 
   it('is not made of a directory that holds something else, and no path in it leads elsewhere', async () => {

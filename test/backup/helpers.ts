@@ -87,7 +87,8 @@ export async function restored(
 ): Promise<{ position: number; state: Record<string, string> }> {
   const path = `/restored-${targets++}`
   const { position } = await restoreBackup(BACKUPS, path, { ...options, env })
-  const db = await open(path, { ...TINY, env } as OpenOptions)
+  const { encryption } = options
+  const db = await open(path, { ...TINY, ...(encryption && { encryption }), env } as OpenOptions)
   try {
     await db.verify()
     expect(db.position).toBe(position)

@@ -3,6 +3,7 @@ import { CRASH_POLICIES, type CrashPolicy } from '../../src/env/crash-states.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { CrashState } from '../../src/env/memory-file-system.js'
 import { type Database, type OpenOptions, open } from '../../src/index.js'
+import { encryptionNote, encryptionOf, isEncrypted } from '../encryption/share.js'
 
 type State = ReadonlyMap<string, string>
 
@@ -17,6 +18,8 @@ interface Moment {
 const PATH = '/stores/db'
 /** What a check itself writes. */
 const OWN_WRITES = 2
+/** Where nothing else is said: each takes several times as long to open. */
+const ENCRYPTED_STATES_MAX = 800
 
 /**
  * Runs a script on files in memory and keeps what a crash before each of its steps would leave. Every write goes
@@ -25,6 +28,8 @@ const OWN_WRITES = 2
 export class CrashScript {
   readonly env: MemoryEnv
   readonly #options: OpenOptions
+  readonly #note: string
+  readonly #statesMax: number
   readonly #policies: readonly CrashPolicy[]
   readonly #history: State[] = [new Map()]
   readonly #moments: Moment[] = []
@@ -35,7 +40,9 @@ export class CrashScript {
   constructor(options: OpenOptions, seed: number, policies: readonly CrashPolicy[] = CRASH_POLICIES) {
     this.#policies = policies
     this.env = memoryEnv({ seed })
-    this.#options = { ...options, workers: 0 }
+    this.#options = { ...options, ...encryptionOf(seed), workers: 0 }
+    this.#note = encryptionNote(seed)
+    this.#statesMax = isEncrypted(seed) ? ENCRYPTED_STATES_MAX : Number.POSITIVE_INFINITY
     this.env.fs.onStep = ({ index, op, path }) => {
       const states = [...this.env.fs.crashStates(policies)]
       const step = `${index} ${op} ${path}`
@@ -82,7 +89,7 @@ export class CrashScript {
   }
 
   /** Opens every crash state twice; the number of states. */
-  async checkAll(statesMax = Number.POSITIVE_INFINITY): Promise<number> {
+  async checkAll(statesMax = this.#statesMax): Promise<number> {
     this.env.fs.onStep = undefined
     const total = this.#moments.reduce((sum, { states }) => sum + states.length, 0)
     // Evenly spread where there are more than wanted.
@@ -99,7 +106,7 @@ export class CrashScript {
   }
 
   /** For every `every`-th moment, crashes again at every step of the recovery; the number of states. */
-  async checkDuringRecovery(every: number, statesMax = Number.POSITIVE_INFINITY): Promise<number> {
+  async checkDuringRecovery(every: number, statesMax = this.#statesMax): Promise<number> {
     this.env.fs.onStep = undefined
     let count = 0
     const chosen = this.#moments.filter((_, i) => i % every === 0)
@@ -124,7 +131,7 @@ export class CrashScript {
 
   async #check(moment: Moment, { name, fs }: CrashState): Promise<void> {
     const promised = name === 'all' ? moment.handedOver : moment.durable
-    const what = `before step ${moment.step}, ${name}`
+    const what = `before step ${moment.step}, ${name}${this.#note}`
     const position = await this.#checkOnce(fs, promised, what)
     const again = await this.#checkOnce(fs, position + OWN_WRITES, `${what}, opened again`, OWN_WRITES)
     expect(again, what).toBe(position + OWN_WRITES)

@@ -1,5 +1,6 @@
 import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import type { OpenOptions } from '../../src/index.js'
+import type { EncryptionShare } from '../encryption/share.js'
 import { dump, type OpenedStore, openMemory, pad, STORE } from '../store/helpers.js'
 
 /** A store to damage: what it holds, and an earlier state of the same files. */
@@ -59,8 +60,12 @@ export async function historyOf(db: OpenedStore['db']): Promise<string> {
   return history
 }
 
-export async function makeVictim(end: End, extra: OpenOptions = {}): Promise<Victim> {
-  const options = { ...BASE, ...extra }
+export async function makeVictim(
+  end: End,
+  extra: OpenOptions = {},
+  share: EncryptionShare = {},
+): Promise<Victim> {
+  const options = { ...BASE, ...extra, ...share }
   const { db, env } = await openMemory(options)
   await db.put('before', 'everything')
   await db.flush()
@@ -68,7 +73,7 @@ export async function makeVictim(end: End, extra: OpenOptions = {}): Promise<Vic
   const earlier = await fill(db)
   const wanted = JSON.stringify(await dump(db))
   const history = await historyOf(db)
-  const name = `${end} ${JSON.stringify(extra)}`
+  const name = `${end} ${JSON.stringify(extra)}${share.encryption ? ' encrypted' : ''}`
   if (end === 'crashed') {
     const fs = env.fs.clone()
     await db.close()

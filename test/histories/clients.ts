@@ -1,6 +1,7 @@
 import { ALL_CRASH_POLICIES } from '../../src/env/crash-states.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { type Database, type OpenOptions, open, VarveError } from '../../src/index.js'
+import { encryptionOf } from '../encryption/share.js'
 import { SimQueue } from '../sim/sim-queue.js'
 import { SimWorld } from '../sim/sim-world.js'
 import type { Call } from './linearizability.js'
@@ -44,6 +45,7 @@ export class Clients {
       blockBytes: 100,
       l0SegmentsMax: 2,
       workers: this.#random.below(3),
+      ...encryptionOf(seed),
     }
   }
 

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { encryptionNote } from '../encryption/share.js'
 import { Clients, TOTAL } from './clients.js'
 import { isLinearizable } from './linearizability.js'
 
@@ -13,9 +14,9 @@ export async function runClients(first: number, count: number): Promise<string> 
     await clients.run(3, 6, 8)
     for (const key of new Set(clients.calls.map((call) => call.key))) {
       const onKey = clients.calls.filter((call) => call.key === key)
-      expect(isLinearizable(onKey), `seed ${seed}, key ${key}`).toBe(true)
+      expect(isLinearizable(onKey), `seed ${seed}, key ${key}${encryptionNote(seed)}`).toBe(true)
     }
-    expect(new Set(clients.sums), `seed ${seed}`).toEqual(new Set([TOTAL]))
+    expect(new Set(clients.sums), `seed ${seed}${encryptionNote(seed)}`).toEqual(new Set([TOTAL]))
     calls += clients.calls.length
     sums += clients.sums.length
     crashes += clients.crashes

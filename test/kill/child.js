@@ -95,8 +95,10 @@ async function write(db, writer, from) {
 }
 
 const way = process.env.VARVE_DEATH
+const key = process.env.VARVE_KEY
 say(`P ${process.pid}`)
 const db = await open(directory, {
+  ...(key ? { encryption: { key: Buffer.from(key, 'hex') } } : {}),
   ...(way ? { env: (await import('./dying-env.js')).dyingEnv(way) } : {}),
   memory: 2 ** 21,
   memtableBytes: 16 * 1024,

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { SeededRandom } from '../../src/env/seeded-random.js'
+import { SHARE_KEY } from '../encryption/share.js'
 
 const CHILD = fileURLToPath(new URL('child.js', import.meta.url))
 /** A child that neither ends nor is killed is ended by this. */
@@ -71,13 +72,17 @@ export function start(
   directory: string,
   mode: 'write' | 'check',
   writers: readonly Writer[],
-  how: { readonly before?: readonly string[]; readonly death?: string } = {},
+  how: { readonly before?: readonly string[]; readonly death?: string; readonly isEncrypted?: boolean } = {},
 ): ChildProcess {
   const known = JSON.stringify(writers.map(({ acknowledged, started }) => [acknowledged, started]))
   const [program, ...args] = [...(how.before ?? []), process.execPath, CHILD, directory, mode, known]
   return spawn(program!, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, VARVE_DEATH: how.death ?? '' },
+    env: {
+      ...process.env,
+      VARVE_DEATH: how.death ?? '',
+      VARVE_KEY: how.isEncrypted ? SHARE_KEY.toString('hex') : '',
+    },
     timeout: KILL_MS,
     killSignal: 'SIGKILL',
   })
@@ -102,13 +107,14 @@ export async function liveAndDie(
   writers: Writer[],
   random: SeededRandom,
   way: Way = 'random',
+  isEncrypted = false,
 ): Promise<Life> {
   const death = way === 'terminate' || way === 'exit' || way === 'memory' ? way : ''
   const [call, nth] = CALLS[random.below(CALLS.length)]!
   const inject = `inject=${call}:signal=KILL:when=${1 + random.below(nth)}`
   const before =
     way === 'system call' ? ['strace', '-f', '-o', '/dev/null', '-e', `trace=${call}`, '-e', inject] : []
-  const child = start(directory, 'write', writers, { before, death })
+  const child = start(directory, 'write', writers, { before, death, isEncrypted })
   let pid = child.pid!
   const kill = () => signal(pid, 'SIGKILL')
   let timer: NodeJS.Timeout | undefined

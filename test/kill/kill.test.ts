@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { SeededRandom } from '../../src/env/seeded-random.js'
+import { isEncrypted } from '../encryption/share.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
 import { killAgainAndAgain } from './kill-again.js'
 
@@ -13,6 +14,7 @@ it(`${KILLS} kills at random moments lose nothing that was acknowledged and tear
     KILLS,
     new SeededRandom(SEED),
     () => 'random',
+    isEncrypted(SEED),
   )
   expect(killed.checked).toBeGreaterThan(KILLS / 2)
   expect(killed.batches).toBeGreaterThan(KILLS * 10)

@@ -1,5 +1,6 @@
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import type { OpenOptions } from '../../src/index.js'
+import { encryptionOf } from '../encryption/share.js'
 
 type Options = OpenOptions<Buffer, Buffer>
 
@@ -40,7 +41,8 @@ export function optionSets(count: number, seed: number): Options[] {
   const pick = <T>(choices: readonly T[]): T => choices[random.below(choices.length)]!
   return Array.from({ length: count }, (_, index) => {
     const fixed = FIXED[index]
-    if (fixed) return { ...COMMON, ...fixed }
+    const encryption = encryptionOf(seed + index)
+    if (fixed) return { ...COMMON, ...fixed, ...encryption }
     return {
       ...COMMON,
       durability: pick<NonNullable<Options['durability']>>(['os', 'disk', { intervalMs: 3 }]),
@@ -53,6 +55,7 @@ export function optionSets(count: number, seed: number): Options[] {
       compression: pick(['lz4', 'none']),
       compaction: pick(['leveled', 'tiered']),
       workers: pick([0, 1, 2, 3, 4]),
+      ...encryption,
     }
   })
 }

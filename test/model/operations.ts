@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import type { OpenOptions, Range } from '../../src/index.js'
+import { encryptionOf } from '../encryption/share.js'
 
 /** Few keys, so that histories collide; bytes that sort and end in awkward ways. */
 const key = fc
@@ -92,6 +93,9 @@ export const shape: fc.Arbitrary<OpenOptions<Buffer, Buffer>> = fc.record({
   memory: fc.constantFrom(65_536, 2 ** 20),
   compression: fc.constantFrom('lz4' as const, 'none' as const),
 })
+
+/** Of some of the stores. */
+export const encryption = fc.nat().map(encryptionOf)
 
 /** Whether every read of a block seems to take long, so that all of them go the asynchronous way. */
 export const isDiskSlow = fc.oneof(

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { it } from 'vitest'
 import type { OpenOptions } from '../../src/index.js'
 import { History } from './histories.js'
-import { isDiskSlow, operation, shape } from './operations.js'
+import { encryption, isDiskSlow, operation, shape } from './operations.js'
 
 const LENGTH_MIN = 200
 const LENGTH_MAX = 220
@@ -20,8 +20,13 @@ export function itMatchesTheModel(
     `${compaction}: ${numRuns} random histories match a sorted array (seed ${seed})`,
     async () => {
       const history = fc.array(operation, { minLength: LENGTH_MIN, maxLength: LENGTH_MAX, size: 'max' })
-      const property = fc.asyncProperty(shape, isDiskSlow, history, (options, isSlow, operations) =>
-        new History({ ...options, compaction }, isSlow).run(operations),
+      const property = fc.asyncProperty(
+        shape,
+        encryption,
+        isDiskSlow,
+        history,
+        (options, encrypted, isSlow, operations) =>
+          new History({ ...options, ...encrypted, compaction }, isSlow).run(operations),
       )
       await fc.assert(property, { seed, numRuns, endOnFailure: process.env['VARVE_SHRINK'] !== '1' })
     },

@@ -1,4 +1,5 @@
 import { it } from 'vitest'
+import { encryptionSwitch } from '../encryption/share.js'
 import { reduceList } from '../sim/reduce.js'
 import { runSeed, runSeeds } from '../sim/run-seeds.js'
 import { planOf } from '../sim/sim-operations.js'
@@ -28,6 +29,6 @@ async function reduce(all: readonly number[]): Promise<void> {
   const kept = await reduceList(all, fails)
   const plan = planOf(seed, ops)
   for (const index of kept) console.log(index, JSON.stringify(plan.ops[index]).slice(0, 400))
-  console.log(`npm run sim -- --seed ${seed} --ops ${ops} --only ${kept.join(',')}`)
+  console.log(`npm run sim -- --seed ${seed} --ops ${ops} --only ${kept.join(',')}${encryptionSwitch()}`)
   await runSeed(seed, ops, kept)
 }

@@ -1,6 +1,7 @@
 import { ALL_CRASH_POLICIES } from '../../src/env/crash-states.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { type Database, type OpenOptions, open, VarveError, type View } from '../../src/index.js'
+import { encryptionNote, encryptionOf } from '../encryption/share.js'
 import { SimQueue } from './sim-queue.js'
 import { SimWorld } from './sim-world.js'
 
@@ -65,6 +66,7 @@ export class LogReaders {
       memory: 2 ** 20,
       workers: this.#pick([0, 1]),
       log: { maxBytes: 2 ** 30 },
+      ...encryptionOf(seed),
     }
   }
 
@@ -327,7 +329,9 @@ export async function runReaders(first: number, count: number, steps: number): P
   const sum = { turns: 0, crashes: 0, faults: 0, checks: 0, changes: 0 }
   for (let seed = first; seed < first + count; seed++) {
     const result = await new LogReaders(seed).run(steps).catch((cause: unknown) => {
-      throw new Error(`readers of the log, seed ${seed}, ${steps} steps: ${cause}`, { cause })
+      throw new Error(`readers of the log, seed ${seed}, ${steps} steps${encryptionNote(seed)}: ${cause}`, {
+        cause,
+      })
     })
     for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += result[name]
   }

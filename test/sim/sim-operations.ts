@@ -3,6 +3,7 @@ import { ALL_CRASH_POLICIES } from '../../src/env/crash-states.js'
 import type { FaultRule } from '../../src/env/faults.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import type { OpenOptions } from '../../src/index.js'
+import { encryptionOf } from '../encryption/share.js'
 import type { ModelRange } from './sim-model.js'
 
 type Durability = NonNullable<OpenOptions['durability']>
@@ -89,7 +90,8 @@ export function planOf(seed: number, count: number): SimPlan {
   const weights = drawWeights(draw, isLying)
   const keys = drawKeys(draw)
   const ops = Array.from({ length: count }, () => drawOp(draw, weights, keys, isLying))
-  return { seed, options: drawOptions(draw), tickMs: draw.pick([0.0005, 0.01, 0.1, 0.6, 2]), isLying, ops }
+  const options = { ...drawOptions(draw), ...encryptionOf(seed) }
+  return { seed, options, tickMs: draw.pick([0.0005, 0.01, 0.1, 0.6, 2]), isLying, ops }
 }
 
 /** Draws with a seed of their own: whatever else changes, the history stays the same. */

@@ -1,5 +1,6 @@
 import type { FaultRule } from '../../src/env/faults.js'
 import type { OpenOptions } from '../../src/index.js'
+import { encryptionNote, encryptionOf } from '../encryption/share.js'
 import type { SimOp, SimPlan } from '../sim/sim-operations.js'
 import { Simulation } from '../sim/simulation.js'
 
@@ -120,7 +121,7 @@ export async function runWith(rule: FaultRule): Promise<{ faults: number }> {
   const workers = (rule.nth ?? 0) % 2
   const plan: SimPlan = {
     seed: 1,
-    options: { ...OPTIONS, workers },
+    options: { ...OPTIONS, workers, ...encryptionOf(rule.nth ?? 0) },
     tickMs: 0.01,
     isLying: false,
     ops: script(),
@@ -129,6 +130,6 @@ export async function runWith(rule: FaultRule): Promise<{ faults: number }> {
   try {
     return await new Simulation(plan).run()
   } catch (cause) {
-    throw new Error(`with ${JSON.stringify(rule)}: ${cause}`, { cause })
+    throw new Error(`with ${JSON.stringify(rule)}${encryptionNote(rule.nth ?? 0)}: ${cause}`, { cause })
   }
 }
