@@ -1,6 +1,7 @@
 /**
- * Maps a key's 32-bit hash to the newest entry of that key: open addressing, cut in tables by the hash's top
- * bits so that growing one is a short pause. A slot is a pair (hash, entry + 1) in one cache line.
+ * Maps a key's 32-bit hash to where the key's newest operation stands: open addressing, cut in tables by the hash's
+ * top bits so that growing one is a short pause. A slot is a pair (hash, offset) in one cache line; no operation
+ * stands at 0. Not the number of an entry: its offset would be one more line to wait for in every read.
  */
 const TABLE_BITS = 8
 const TABLE_SHIFT = 32 - TABLE_BITS
@@ -26,17 +27,17 @@ export class HashIndex {
     for (const table of this.#tables) table.fill(0)
   }
 
-  /** The slots to search for `hash`: start at `firstSlot`, go on by 2, wrap at the end, stop at an entry of 0. */
+  /** The slots to search for `hash`: start at `firstSlot`, go on by 2, wrap at the end, stop at an offset of 0. */
   table(hash: number): Uint32Array {
     return this.#tables[hash >>> TABLE_SHIFT]!
   }
 
-  /** Adds an entry for a key that is not there. */
-  insert(hash: number, entryPlusOne: number): void {
+  /** Adds a key that is not there. */
+  insert(hash: number, offset: number): void {
     const number = hash >>> TABLE_SHIFT
     const count = ++this.#counts[number]!
     if (count * 4 > this.#tables[number]!.length) this.#grow(number)
-    place(this.#tables[number]!, hash, entryPlusOne)
+    place(this.#tables[number]!, hash, offset)
   }
 
   #grow(number: number): void {
@@ -55,10 +56,10 @@ export function firstSlot(table: Uint32Array, hash: number): number {
   return (hash << 1) & (table.length - 1)
 }
 
-function place(table: Uint32Array, hash: number, entryPlusOne: number): void {
+function place(table: Uint32Array, hash: number, offset: number): void {
   const mask = table.length - 1
   let slot = firstSlot(table, hash)
   while (table[slot + 1] !== 0) slot = (slot + 2) & mask
   table[slot] = hash
-  table[slot + 1] = entryPlusOne
+  table[slot + 1] = offset
 }

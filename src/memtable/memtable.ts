@@ -31,8 +31,9 @@ export interface IndexMemory {
 
 /**
  * An index over the bytes of one log file. Holds no key and no value itself: an entry is the offset of its
- * operation in those bytes, its position (as a distance from the first), and a link to the next older entry of
- * the same key. Point reads follow the hash index; ordered reads sort what is new since the last time.
+ * operation in those bytes, its position (as a distance from the first), and the offset of the next older operation
+ * on the same key. Entries are numbered as they come, so that offsets and positions ascend. Point reads follow the
+ * hash index; ordered reads sort what is new since the last time.
  */
 export class Memtable implements EntryTable {
   /** The log's memory; shared with background threads, appended to by the commit pipeline only. */
@@ -51,6 +52,9 @@ export class Memtable implements EntryTable {
   #lastPosition: Position
   #endOffset = 0
   #lastBatchOffset = 0
+  /** What `#endAt` gave last, and for which position: readers of an older state ask for the same one again. */
+  #pastPosition: Position = -1
+  #pastEnd = 0
   readonly #runs: SortedRuns
 
   /** @param index memory of an index that nobody uses any more. */
@@ -134,18 +138,20 @@ export class Memtable implements EntryTable {
     this.#endOffset = op
   }
 
-  /** The newest entry of the key at or below `atMost`; -1 if none. Hot: every read (bench/read.bench.js). */
+  // Hot: every read (bench/read.bench.js).
+  /** Where the newest operation on the key at or below `atMost` stands; -1 if there is none. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number, atMost: Position): number {
     const table = this.#index.table(hash)
     if (table.length === 0) return -1
     const newest = this.#findNewest(table, key, keyStart, keyEnd, hash)
     if (newest < 0) return -1
-    const distance = atMost - this.basePosition
-    let entryPlusOne = table[newest]!
-    while (entryPlusOne !== 0 && this.#positions[entryPlusOne - 1]! > distance) {
-      entryPlusOne = this.#older[entryPlusOne - 1]!
-    }
-    return entryPlusOne - 1
+    const op = table[newest]!
+    return atMost >= this.#lastPosition ? op : this.#olderThan(op, this.#endAt(atMost))
+  }
+
+  /** The position of the operation that stands at `op`. */
+  positionAt(op: number): Position {
+    return this.positionOf(this.#entryAt(op, this.#count))
   }
 
   kindOf(entry: number): number {
@@ -193,21 +199,60 @@ export class Memtable implements EntryTable {
     const slot = table.length === 0 ? -1 : this.#findNewest(table, bytes, keyStart, keyEnd, hash)
     if (slot < 0) {
       this.#older[entry] = 0
-      this.#index.insert(hash, entry + 1)
+      this.#index.insert(hash, op)
     } else {
       this.#older[entry] = table[slot]!
-      table[slot] = entry + 1
+      table[slot] = op
     }
   }
 
-  /** The place in `table` of the key's newest entry; -1 if the key is not there. */
+  /** The first of `op` and the older operations on its key that stands before `end`; -1 if none does. */
+  #olderThan(op: number, end: number): number {
+    let at = op
+    for (let entry = this.#count; at >= end; ) {
+      entry = this.#entryAt(at, entry)
+      at = this.#older[entry]!
+      if (at === 0) return -1
+    }
+    return at
+  }
+
+  /** Where the first operation above `position` stands, which is not the last position. */
+  #endAt(position: Position): number {
+    if (position === this.#pastPosition) return this.#pastEnd
+    const distance = position - this.basePosition
+    let low = 0
+    let high = this.#count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#positions[middle]! <= distance) low = middle + 1
+      else high = middle
+    }
+    this.#pastPosition = position
+    this.#pastEnd = low === this.#count ? this.#endOffset : this.#offsets[low]!
+    return this.#pastEnd
+  }
+
+  /** The number of the entry whose operation stands at `op`: one below `before`. */
+  #entryAt(op: number, before: number): number {
+    let low = 0
+    let high = before
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#offsets[middle]! < op) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** The place in `table` of the key's newest offset; -1 if the key is not there. */
   #findNewest(table: Uint32Array, key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
     const { bytes } = this
     const mask = table.length - 1
     const length = keyEnd - keyStart
     for (let slot = firstSlot(table, hash); table[slot + 1] !== 0; slot = (slot + 2) & mask) {
       if (table[slot] !== hash) continue
-      const op = this.#offsets[table[slot + 1]! - 1]!
+      const op = table[slot + 1]!
       if (opKeyLength(bytes, op) !== length) continue
       if (equalRange(bytes, op + OP_HEADER_BYTES, key, keyStart, length)) return slot + 1
     }

@@ -32,12 +32,31 @@ export class Lookup implements RowPlace {
   bytes: Bytes = EMPTY_BYTES
   valueStart = 0
   valueEnd = 0
-  position: Position = 0
   /** Whether when the entry expires stands before its value. */
   expires = false
+  #position: Position = 0
+  /** Where the entry stands whose position is looked up if it is asked for. */
+  #memtable: Memtable | undefined
+  #op = 0
 
   constructor(rows: RowCache | undefined) {
     this.rows = rows
+  }
+
+  /** To be asked for before anything else is read or written. */
+  get position(): Position {
+    return this.#memtable ? this.#memtable.positionAt(this.#op) : this.#position
+  }
+
+  set position(position: Position) {
+    this.#position = position
+    this.#memtable = undefined
+  }
+
+  /** The position is that of the operation at `op`: not read now, which would be one more cache line to wait for. */
+  standIn(memtable: Memtable, op: number): void {
+    this.#memtable = memtable
+    this.#op = op
   }
 
   /** Undefined: it does not expire. */
@@ -124,16 +143,15 @@ export class TreeView {
         const tombstone = memtable.tombstones.find(key, keyStart, keyEnd, atMost)
         if (tombstone) hiddenUpTo = tombstone.position
       }
-      const entry = memtable.find(key, keyStart, keyEnd, hash, atMost)
-      if (entry >= 0) {
-        const op = memtable.offsetOf(entry)
-        const position = memtable.positionOf(entry)
-        const kind = memtable.bytes[op]
-        if (kind === KIND_DEL || position < hiddenUpTo) return false
-        lookup.bytes = memtable.bytes
-        lookup.valueStart = op + OP_HEADER_BYTES + opKeyLength(memtable.bytes, op)
-        lookup.valueEnd = lookup.valueStart + opValueLength(memtable.bytes, op)
-        lookup.position = position
+      const op = memtable.find(key, keyStart, keyEnd, hash, atMost)
+      if (op >= 0) {
+        const { bytes } = memtable
+        const kind = bytes[op]
+        if (kind === KIND_DEL || (hiddenUpTo > 0 && memtable.positionAt(op) < hiddenUpTo)) return false
+        lookup.bytes = bytes
+        lookup.valueStart = op + OP_HEADER_BYTES + opKeyLength(bytes, op)
+        lookup.valueEnd = lookup.valueStart + opValueLength(bytes, op)
+        lookup.standIn(memtable, op)
         if (kind === KIND_PUT_UNTIL) {
           lookup.valueStart += EXPIRY_BYTES
           lookup.expires = true
