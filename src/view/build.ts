@@ -6,9 +6,12 @@ import type { StoreOptions } from '../store/options.js'
 import { Store } from '../store/store.js'
 import type { ViewMemory } from './contract.js'
 import { commitGroup } from './group-batch.js'
+import { logNumberOf, pinFor } from './log-place.js'
+import { Readers } from './readers.js'
 import { decodeRecord, encodeRecord, type ViewRecord } from './record.js'
 import type { Definition } from './resolve.js'
 import { ChangeSource } from './source.js'
+import { Stopped, StopSignal } from './stop-signal.js'
 import { GroupState } from './view-state.js'
 
 /** A group commits once it holds so much: that takes a few milliseconds, and as much again is done over if it fails. */
@@ -42,8 +45,6 @@ export interface BuildSetup {
   readonly hooks: BuildHooks
 }
 
-class Stopped extends Error {}
-
 /**
  * One version of a view: a store of its own, and the loop that applies the main store's changes to it. One writer:
  * the loop. Its position moves in the same moment as what reads see.
@@ -51,6 +52,10 @@ class Stopped extends Error {}
 export class Build {
   readonly directory: string
   readonly definition: Definition
+  /** Reads that must come to their end before the directory goes. */
+  readonly readers = new Readers()
+  /** Whether anything was ever committed. */
+  readonly hasRecord: boolean
   readonly #setup: BuildSetup
   readonly #store: Store
   readonly #typed: TypedStore<unknown, unknown>
@@ -64,17 +69,9 @@ export class Build {
   #source: ChangeSource<unknown, unknown> | undefined
   #memory: ViewMemory | undefined
   #loop: Promise<void> | undefined
-  /** Ends what the loop waits for. */
-  #interrupt: (() => void) | undefined
-  #isStopping = false
+  readonly #stop = new StopSignal()
   #error: VarveError | undefined
-  #uses = 0
-  #givesUp = false
-  #onUnused: (() => void) | undefined
   #isClosed = false
-
-  /** Whether anything was ever committed. */
-  readonly hasRecord: boolean
 
   private constructor(setup: BuildSetup, store: Store, record: ViewRecord, hasRecord: boolean) {
     this.hasRecord = hasRecord
@@ -160,7 +157,7 @@ export class Build {
     if (this.#loop || this.#isClosed || this.definition.isFrozen) return
     this.pin()
     this.#error = undefined
-    this.#isStopping = false
+    this.#stop.turnOff()
     this.#loop = this.#follow().finally(() => {
       this.#loop = undefined
     })
@@ -168,45 +165,19 @@ export class Build {
 
   /** The running change is given up; nothing of its group is kept. Not from within the loop. */
   async stop(): Promise<void> {
-    this.#isStopping = true
-    this.#interrupt?.()
+    this.#stop.turnOn()
     await this.#loop
   }
 
   /** Ends the wait for a change that takes its time, and for more. */
   interrupt(): void {
-    this.#isStopping = true
-    this.#interrupt?.()
+    this.#stop.turnOn()
   }
 
   /** Until everything up to `position` is applied, or it has failed or stopped. */
   async reach(position: Position): Promise<void> {
     const { clock } = this.#setup.main.store.env
     while (this.position < position && this.#loop) await clock.sleep(1)
-  }
-
-  /** A read that must come to its end before the directory goes. */
-  acquire(): this {
-    this.#uses++
-    return this
-  }
-
-  release(): void {
-    if (--this.#uses === 0) this.#onUnused?.()
-  }
-
-  /** Until nobody reads. */
-  async unused(): Promise<void> {
-    if (this.#uses === 0 || this.#givesUp) return
-    await new Promise<void>((resolve) => {
-      this.#onUnused = resolve
-    })
-  }
-
-  /** Stops waiting for readers. */
-  giveUpOnReaders(): void {
-    this.#givesUp = true
-    this.#onUnused?.()
   }
 
   /** Writes another record, durably. While nothing is applied. */
@@ -238,7 +209,7 @@ export class Build {
     const { store } = this.#setup.main
     try {
       await this.loadMemory()
-      while (!this.#isStopping) {
+      while (!this.#stop.isOn) {
         store.throwIfClosed()
         this.#source ??= new ChangeSource(this.#setup.main, this.#record)
         if (this.#source.isSnapshot) await this.#applySnapshot(this.#source)
@@ -258,7 +229,7 @@ export class Build {
 
   async #applySnapshot(source: ChangeSource<unknown, unknown>): Promise<void> {
     const change = await source.nextOfSnapshot()
-    if (this.#isStopping) throw new Stopped()
+    if (this.#stop.isOn) throw new Stopped()
     try {
       if (change) await this.#apply(change)
     } catch (error) {
@@ -300,7 +271,7 @@ export class Build {
       if (++count % CHECK_EVERY !== 0) continue
       const turn = store.fairTurn.due()
       if (turn) await turn
-      if (this.#isStopping) throw new Stopped()
+      if (this.#stop.isOn) throw new Stopped()
     }
     if (failure) return this.#afterFailure(failure, count)
     await this.#tidy()
@@ -352,7 +323,7 @@ export class Build {
     this.#state.isOpen = true
     const result = this.definition.apply(change, this.#state)
     if (!isPromise(result)) return undefined
-    return this.#untilStopped(result)
+    return this.#stop.until(result)
   }
 
   /** True if the helper has more to do. */
@@ -426,59 +397,20 @@ export class Build {
         stop = store.onCommit(resolve)
       })
       if (this.#record.position < store.promisedPosition || store.isClosed) return
-      await this.#untilStopped(more)
+      await this.#stop.until(more)
     } finally {
       stop?.()
     }
     await store.env.clock.sleep(0)
   }
 
-  #untilStopped(work: PromiseLike<void>): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
-      const end = () => {
-        this.#interrupt = undefined
-      }
-      this.#interrupt = () => {
-        end()
-        reject(new Stopped())
-      }
-      work.then(
-        () => {
-          end()
-          resolve()
-        },
-        (error: unknown) => {
-          end()
-          reject(error)
-        },
-      )
-      if (this.#isStopping) this.#interrupt()
-    })
-  }
-
   async #giveUp(error: unknown): Promise<void> {
     await this.#source?.close().catch(() => {})
     this.#source = undefined
-    if (error instanceof Stopped || this.#isStopping) return
+    if (error instanceof Stopped || this.#stop.isOn) return
     this.#error = ioError(error, 'keeping', this.directory)
     this.#setup.hooks.onFailure(this.#error)
   }
-}
-
-/** The file with the last change is kept too: by its number a later open knows that the change is still the same. */
-function pinFor({ oldestPosition }: Store, position: Position): Position {
-  return Math.min(position, Math.max(position - 1, oldestPosition - 1))
-}
-
-/** The log file that holds a position; 0 where it is gone. */
-export function logNumberOf(store: Store, position: Position): number {
-  for (const { logNumber, basePosition, lastPosition } of store.tree.view.memtables) {
-    if (basePosition < position && position <= lastPosition) return logNumber
-  }
-  const file = store.archive.files.find(
-    (info) => info.basePosition < position && position <= info.lastPosition,
-  )
-  return file?.number ?? 0
 }
 
 function failed({ name, version }: Definition, position: Position, cause: unknown): VarveError {

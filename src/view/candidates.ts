@@ -1,7 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { Store } from '../store/store.js'
-import { logNumberOf } from './build.js'
+import { logNumberOf } from './log-place.js'
 import type { ViewRecord } from './record.js'
 
 /**

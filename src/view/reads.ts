@@ -47,12 +47,13 @@ export class ViewAccess<K> {
 
   /** For reads that go on: whoever opens it closes it. */
   async open(options: ViewReadOptions | undefined): Promise<{ sight: Sight; close(): void }> {
-    const build = (await this.reached(options)).acquire()
+    const build = await this.reached(options)
+    build.readers.acquire()
     const typed = build.typed as unknown as TypedStore<Buffer, Buffer>
     const snapshot = new StoreSnapshot(build.store)
     const close = () => {
       snapshot.close()
-      build.release()
+      build.readers.release()
     }
     try {
       const bytes = await typed.reader.get(clearsKey, snapshot, typed.reader.decodeValue)

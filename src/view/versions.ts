@@ -202,7 +202,7 @@ export class Versions {
     this.#ready.reject(error)
     for (const build of this.#builds()) build.interrupt()
     await this.#tail.catch(() => {})
-    for (const build of this.#retiring.keys()) build.giveUpOnReaders()
+    for (const build of this.#retiring.keys()) build.readers.giveUp()
     await Promise.all([...this.#builds()].map((build) => build.close()))
     await Promise.all(this.#retiring.values())
   }
@@ -393,7 +393,7 @@ export class Versions {
   #closeWhenUnused(build: Build, isRemoved: boolean): void {
     const run = async () => {
       await build.stop()
-      await build.unused()
+      await build.readers.none()
       await build.close()
       if (isRemoved) await this.#host.directories.remove(build.directory)
     }

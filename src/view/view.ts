@@ -165,10 +165,11 @@ export class NamedView implements ViewReads<unknown, unknown> {
     let used: Build | undefined
     const start = (build: Build): RangeIterator<T> => {
       const inner = open(build)
-      used = build.acquire()
+      build.readers.acquire()
+      used = build
       return inner
     }
-    const end = () => used?.release()
+    const end = () => used?.readers.release()
     const answering = this.#versions.answering(options)
     if (answering) return new ViewIterator(start(answering), async () => start(answering), end)
     return new ViewIterator<T>(undefined, async () => start(await this.#versions.reached(options)), end)
