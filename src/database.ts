@@ -32,7 +32,7 @@ import type {
   WriteOptions,
 } from './store/contract.js'
 import type { EventName, EventOf } from './store/events.js'
-import { Family } from './store/family.js'
+import { Family, type FamilyHooks } from './store/family.js'
 import { checkpointStore, verifyStore } from './store/maintenance.js'
 import { READ_NAMES, WORK_NAMES } from './store/option-names.js'
 import { type OpenOptionsWithEnv, resolveOptions, type StoreOptions } from './store/options.js'
@@ -84,8 +84,17 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     Database.typedStoreOf = (db) => db.#typed
   }
 
-  readonly #path: string
-  readonly #options: StoreOptions
+  static readonly #hooks: FamilyHooks<Database<unknown, unknown>> = {
+    enter: (db, store) => {
+      db.#typed = new TypedStore(store, db.#typed.keys, db.#typed.values)
+    },
+    leave: (store) => Promise.all([endSweep(store), closeViews(store)]),
+    end: (store) => {
+      const parts = [endSweep(store), closeConsumers(store), closeViews(store)]
+      return parts.some((part) => part) ? Promise.all(parts) : undefined
+    },
+  }
+
   #typed: TypedStore<K, V>
   /** All that see the store, each through its encodings. */
   readonly #family: Family<Database<unknown, unknown>>
@@ -95,10 +104,8 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     path: string,
     options: StoreOptions,
     typed: TypedStore<K, V>,
-    family = new Family<Database<unknown, unknown>>(),
+    family = new Family<Database<unknown, unknown>>(path, options, typed.store, Database.#hooks),
   ) {
-    this.#path = path
-    this.#options = options
     this.#typed = typed
     this.#family = family
     sweepExpired(typed.store)
@@ -280,9 +287,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
     const { store } = this.#typed
     const keys = codecOf<K2>('key', encodings.keyEncoding)
     const values = codecOf<V2>('value', encodings.valueEncoding)
-    if ((keys.givesViews || values.givesViews) && this.#options.reusesLogMemory)
+    if ((keys.givesViews || values.givesViews) && this.#family.options.reusesLogMemory)
       throw invalid("the encoding 'view' is chosen when a store is opened")
-    return new Database(this.#path, this.#options, new TypedStore(store, keys, values), this.#family)
+    const { path, options } = this.#family
+    return new Database(path, options, new TypedStore(store, keys, values), this.#family)
   }
 
   /**
@@ -421,9 +429,13 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    */
   protected reopen(
     between: () => Promise<void>,
-    createIfMissing = this.#options.createIfMissing,
+    createIfMissing = this.#family.options.createIfMissing,
   ): Promise<void> {
-    return this.#family.replace(() => this.#reopen(between, createIfMissing))
+    const onOpened = (store: Store) => {
+      this.opened(store)
+      sweepExpired(store)
+    }
+    return this.#family.reopen(between, onOpened, createIfMissing)
   }
 
   /** A store is about to take the place of the one before. */
@@ -431,15 +443,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
 
   /** Closes consumers and views, waits for what is in flight and makes everything durable. Idempotent. */
   close(): Promise<void> {
-    return this.#family.close(() => this.#close())
-  }
-
-  #close(): Promise<void> {
-    const { store } = this.#typed
-    const closing = [endSweep(store), closeConsumers(store), closeViews(store)].filter(
-      (part) => part !== undefined,
-    )
-    return closing.length === 0 ? store.close() : Promise.all(closing).then(() => store.close())
+    return this.#family.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -468,24 +472,6 @@ export class Database<K = string, V = string> implements AsyncDisposable {
       await reader.reach(options ?? {})
       if (!family.replacing && reader === this.#typed.reader) return
     }
-  }
-
-  async #reopen(between: () => Promise<void>, createIfMissing: boolean): Promise<void> {
-    const { store: previous } = this.#typed
-    // Its failure, if any, is known and the reason to be here.
-    await Promise.all([endSweep(previous), closeViews(previous)])
-    await previous.close().catch(() => {})
-    let failure: unknown
-    await between().catch((error: unknown) => {
-      failure = error
-    })
-    const store = await Store.open(this.#path, { ...this.#options, createIfMissing, errorIfExists: false })
-    store.events.adopt(previous.events)
-    this.opened(store)
-    sweepExpired(store)
-    for (const member of this.#family.members)
-      member.#typed = new TypedStore(store, member.#typed.keys, member.#typed.values)
-    if (failure !== undefined) throw failure
   }
 }
 
