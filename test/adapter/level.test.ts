@@ -7,6 +7,7 @@ import { SearchIndex } from 'search-index'
 import { afterEach, describe, expect, it } from 'vitest'
 import { VarveLevel } from '../../src/adapter/level/varve-level.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
+import { ManualClock } from '../store/manual-clock.js'
 import { withCallbacks } from './callbacks.js'
 
 const opened: { close(): Promise<void> }[] = []
@@ -81,10 +82,61 @@ describe('VarveLevel', () => {
 
   it('takes sync and durability as the promise of one write', async () => {
     const db = await openLevel()
-    await db.put('a', '1', { sync: true } as never)
+    await db.put('a', '1', { sync: true })
     expect(db.store.durablePosition).toBe(1)
-    await db.batch([{ type: 'put', key: 'b', value: '2' }], { durability: 'disk' } as never)
+    await db.batch([{ type: 'put', key: 'b', value: '2' }], { durability: 'disk' })
     expect(db.store.durablePosition).toBe(2)
+    await db.del('a', { sync: true })
+    expect(db.store.durablePosition).toBe(3)
+  })
+
+  it('takes what expires by put, by batch and by hook, as level-ttl documents it', async () => {
+    const clock = new ManualClock()
+    const db = await openLevel({ env: clock.env() }, '/ttl')
+    const untilMs = async (key: string) => ((await db.store.getEntry(key))?.expiresAt ?? 0) - clock.nowMs
+    await db.put('put', '1', { ttlMs: 60_000 })
+    await db.put('by its old name', '1', { ttl: 30_000 })
+    await db.put('at a time', '1', { expiresAt: clock.nowMs + 5000, sync: true })
+    await db.batch(
+      [
+        { type: 'put', key: 'batch', value: '1' },
+        { type: 'put', key: 'its own', value: '1', ttlMs: 20_000 },
+        { type: 'del', key: 'none' },
+      ],
+      { ttlMs: 40_000 },
+    )
+    const sub = db.sublevel('sub')
+    await sub.put('a', '1', { ttlMs: 10_000 } as never)
+    await db
+      .batch()
+      .put('chained', '1', { ttlMs: 15_000 } as never)
+      .write()
+    expect(await Promise.all(['put', 'by its old name', 'at a time', 'batch'].map(untilMs))).toEqual([
+      ...[60_000, 30_000, 5000, 40_000],
+    ])
+    expect(await Promise.all(['its own', '!sub!a', 'chained'].map(untilMs))).toEqual([20_000, 10_000, 15_000])
+    expect((await db.store.getEntry('none')) ?? 'none').toBe('none')
+
+    // The default of level-ttl is a hook.
+    db.hooks.prewrite.add((op: { type: string; ttlMs?: number }) => {
+      if (op.type === 'put') op.ttlMs ??= 90_000
+    })
+    await db.put('default', '1')
+    await db.put('put', 'refreshed', { ttlMs: 70_000 })
+    expect(await Promise.all(['default', 'put'].map(untilMs))).toEqual([90_000, 70_000])
+    await expect(db.put('bad', '1', { ttlMs: -1 })).rejects.toMatchObject({ code: 'VARVE_INVALID_ARGUMENT' })
+  })
+
+  it('loses what has expired, with a change in the log', async () => {
+    const db = await openLevel()
+    await db.put('session', '1', { ttlMs: 20 })
+    await db.put('stays', '1', { ttlMs: 20 })
+    await db.put('stays', '2')
+    while ((await db.get('session')) !== undefined) await new Promise((resolve) => setTimeout(resolve, 10))
+    const changes = []
+    for await (const { ops } of db.store.changes({ after: 3 })) changes.push(...ops)
+    expect(changes).toContainEqual({ type: 'del', key: 'session' })
+    expect(await db.get('stays')).toBe('2')
   })
 
   it('takes text and bytes in one batch, and one encoding reads what the other wrote', async () => {

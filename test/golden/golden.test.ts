@@ -7,6 +7,10 @@ import { open } from '../../src/index.js'
 interface Golden {
   readonly position: number
   readonly entries: readonly [string, string][]
+  /** When entries expire, by key. */
+  readonly times?: Readonly<Record<string, number>>
+  /** Of an encrypted store, in hexadecimal. */
+  readonly key?: string
 }
 
 const GOLDEN = 'fixtures/golden'
@@ -63,6 +67,46 @@ describe('a store that an earlier version wrote', () => {
     expect(await db.entries().all()).toEqual(entries)
     await db.close()
     expect(contentsOf(directory)).toEqual(before)
+  })
+})
+
+describe('a store with entries that expire, of an earlier version', () => {
+  it.each(versions)('opens with their times, and deletes what has become due since (%s)', async (version) => {
+    const { position, entries, times = {} } = expectedOf(`${version}-expiring`)
+    const directory = copyOf(version, 'expiring')
+    const looking = await open(directory, { readOnly: true })
+    expect(looking.position).toBe(position)
+    expect(await looking.entries().all()).toEqual(entries)
+    for (const [key] of entries) expect((await looking.getEntry(key))?.expiresAt, key).toBe(times[key])
+    await looking.verify()
+    await looking.close()
+    const db = await open(directory)
+    for await (const { ops } of db.changes({ after: position, live: true }))
+      if (ops.some(({ type }) => type === 'del')) break
+    expect(await db.entries().all()).toEqual(entries.filter(([key]) => key !== 'due'))
+    await db.compact()
+    expect((await db.getEntry('tail:a'))?.expiresAt).toBe(times['tail:a'])
+    await db.close()
+  })
+})
+
+describe('an encrypted store of an earlier version', () => {
+  it.each(versions)('opens with its key and no other, and holds what it held (%s)', async (version) => {
+    const { position, entries, key } = expectedOf(`${version}-encrypted`)
+    const directory = copyOf(version, 'encrypted')
+    const encryption = { key: Buffer.from(key!, 'hex') }
+    for (const wrong of [{}, { encryption: { key: Buffer.alloc(32) } }])
+      await expect(open(directory, wrong)).rejects.toMatchObject({ code: 'VARVE_KEY' })
+    const db = await open(directory, { encryption })
+    expect(db.position).toBe(position)
+    expect(await db.entries().all()).toEqual(entries)
+    await db.verify()
+    expect(await db.put('new', '1')).toBe(position + 1)
+    await db.compact()
+    await db.close()
+    const again = await open(directory, { encryption })
+    expect(await again.entries().all()).toEqual([...entries, ['new', '1']].sort(byBytes))
+    await again.close()
   })
 })
 

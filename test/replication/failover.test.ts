@@ -50,11 +50,17 @@ describe('failing over', () => {
     expect(await dump(repointed)).toEqual(await dump(first))
   })
 
-  it('a leader tells who follows, and a wait for followers ends with a timeout or with the server', async () => {
+  it('a leader tells who follows, and a wait for followers ends with a timeout, a signal or the server', async () => {
     const leader = closers.add(await openLeader())
     const server = await serveLog(leader)
     const position = await leader.put('a', '1')
     expect(await codeOf(() => server.waitFor(position, { timeoutMs: 20 }))).toBe('VARVE_TIMEOUT')
+    const controller = new AbortController()
+    const { signal } = controller
+    const ended = codeOf(() => server.waitFor(position, { signal, timeoutMs: 60_000 }))
+    controller.abort()
+    expect(await ended).toBe('VARVE_ABORTED')
+    expect(await codeOf(() => server.waitFor(position, { signal }))).toBe('VARVE_ABORTED')
     const pending = codeOf(() => server.waitFor(position))
     await server.close()
     expect(await pending).toBe('VARVE_CLOSED')

@@ -1,12 +1,16 @@
 import {
   type AbstractBatchOperation,
+  type AbstractBatchOptions,
+  type AbstractChainedBatch,
+  type AbstractDelOptions,
   AbstractLevel,
   type AbstractOpenOptions,
+  type AbstractPutOptions,
   type AbstractSnapshot,
 } from 'abstract-level'
 import { type Database, open } from '../../database.js'
 import { VarveError } from '../../errors.js'
-import type { BatchOp, Durability, OpenOptions, Range, Snapshot } from '../../store/contract.js'
+import type { BatchOp, Durability, Expiry, OpenOptions, Range, Snapshot } from '../../store/contract.js'
 import { destroyStore } from '../../store/destroy.js'
 import { LevelCursor } from './level-cursor.js'
 import { openCause } from './level-errors.js'
@@ -40,10 +44,21 @@ interface OperationOptions {
 }
 
 /** How a write is to be made: classic-level's `sync`, or a durability. */
-interface LevelWriteOptions {
+export interface LevelWriteOptions {
+  /** True: resolve once it is on disk, as `durability: 'disk'`. */
   readonly sync?: boolean
+  /** As `WriteOptions` of the store. */
   readonly durability?: Durability
 }
+
+/** When what a put writes expires, as `Expiry` of the store says. In a batch: for all puts, or for one in its operation. */
+export interface LevelExpiry extends Expiry {
+  /** The same as `ttlMs`, by the name that `level-ttl` gave it. */
+  readonly ttl?: number | undefined
+}
+
+/** An operation of a batch, as in abstract-level. */
+export type LevelBatchOperation<TDatabase, K, V> = AbstractBatchOperation<TDatabase, K, V> & LevelExpiry
 
 interface LevelRange {
   readonly gt?: Format
@@ -58,7 +73,8 @@ interface LevelRange {
 
 /**
  * Varve behind the interface of abstract-level 3: a drop-in for `level` and `classic-level`, with `db.store` as the
- * store underneath, its log included. Writes take `{ sync: true }` as classic-level does, or `{ durability }`;
+ * store underneath, its log included. Writes take `{ sync: true }` as classic-level does, or `{ durability }`, and puts
+ * `ttlMs` or `expiresAt`, also where a prewrite hook sets them on the operation;
  * LevelDB's tuning (`cacheSize`, `writeBufferSize`, …) means nothing here and is passed over.
  */
 export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLevel<
@@ -109,6 +125,40 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
     return this.#through(this.keyEncoding().format as FormatName, this.valueEncoding().format as FormatName)
   }
 
+  /** As in abstract-level. */
+  override put(key: KDefault, value: VDefault): Promise<void>
+  /** With a durability, and a time at which the entry expires. */
+  override put<K = KDefault, V = VDefault>(
+    key: K,
+    value: V,
+    options: AbstractPutOptions<K, V> & LevelWriteOptions & LevelExpiry,
+  ): Promise<void>
+  override put(key: KDefault, value: VDefault, options?: object): Promise<void> {
+    return super.put(key, value, options as never)
+  }
+
+  /** As in abstract-level. */
+  override del(key: KDefault): Promise<void>
+  /** With a durability. */
+  override del<K = KDefault>(key: K, options: AbstractDelOptions<K> & LevelWriteOptions): Promise<void>
+  override del(key: KDefault, options?: object): Promise<void> {
+    return super.del(key, options as never)
+  }
+
+  /** As in abstract-level; each put may say when it expires. */
+  override batch(operations: LevelBatchOperation<this, KDefault, VDefault>[]): Promise<void>
+  /** With a durability for all of it, and an expiry for the puts that have none of their own. */
+  override batch<K = KDefault, V = VDefault>(
+    operations: LevelBatchOperation<this, K, V>[],
+    options: AbstractBatchOptions<K, V> & LevelWriteOptions & LevelExpiry,
+  ): Promise<void>
+  /** A chained batch, as in abstract-level. */
+  override batch(): AbstractChainedBatch<this, KDefault, VDefault>
+  override batch(...args: unknown[]): Promise<void> & AbstractChainedBatch<this, KDefault, VDefault> {
+    // Whether there was an argument tells the two kinds of batch apart.
+    return super.batch(...(args as [never])) as never
+  }
+
   /** Bytes on disk between two keys, as `Database.approximateSize`. */
   async approximateSize(start: KDefault, end: KDefault, options?: { keyEncoding?: string }): Promise<number> {
     if (this.status === 'opening') return this.deferAsync(() => this.approximateSize(start, end, options))
@@ -151,8 +201,14 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
     await store?.close()
   }
 
-  async _put(key: Format, value: Format, options: OperationOptions & LevelWriteOptions): Promise<void> {
-    await this.#storeFor(options).put(key, value, writeOptions(options))
+  async _put(
+    key: Format,
+    value: Format,
+    options: OperationOptions & LevelWriteOptions & LevelExpiry,
+  ): Promise<void> {
+    const expiry = expiryOf(options)
+    const write = writeOptions(options)
+    await this.#storeFor(options).put(key, value, expiry ? { ...write, ...expiry } : write)
   }
 
   async _del(key: Format, options: OperationOptions & LevelWriteOptions): Promise<void> {
@@ -160,10 +216,10 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
   }
 
   async _batch(
-    operations: readonly AbstractBatchOperation<this, Format, Format>[],
-    options: LevelWriteOptions,
+    operations: readonly LevelBatchOperation<this, Format, Format>[],
+    options: LevelWriteOptions & LevelExpiry,
   ): Promise<void> {
-    const { store, ops } = this.#batchFor(operations)
+    const { store, ops } = this.#batchFor(operations, expiryOf(options))
     await store.batch(ops, writeOptions(options))
   }
 
@@ -246,7 +302,10 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
   }
 
   /** A batch may mix formats; bytes serve for all of them where it does. */
-  #batchFor(operations: readonly AbstractBatchOperation<this, Format, Format>[]): {
+  #batchFor(
+    operations: readonly LevelBatchOperation<this, Format, Format>[],
+    expiryOfAll: Expiry | undefined,
+  ): {
     store: Database<Format, Format>
     ops: BatchOp<Format, Format>[]
   } {
@@ -257,7 +316,9 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
     const valueIn = (value: Format) => (valuesAreText ? value : toBytes(value))
     const ops = operations.map((op): BatchOp<Format, Format> => {
       if (op.type === 'del') return { type: 'del', key: keyIn(op.key) }
-      return { type: 'put', key: keyIn(op.key), value: valueIn(op.value) }
+      const expiry = expiryOf(op) ?? expiryOfAll
+      const put = { type: 'put', key: keyIn(op.key), value: valueIn(op.value) } as const
+      return expiry ? { ...put, ...expiry } : put
     })
     const store = this.#through(keysAreText ? 'utf8' : 'buffer', valuesAreText ? 'utf8' : 'buffer')
     return { store, ops }
@@ -290,6 +351,12 @@ function toBytes(part: Format): Uint8Array {
 function writeOptions({ sync, durability }: LevelWriteOptions): { durability: Durability } | undefined {
   if (durability !== undefined) return { durability }
   return sync ? { durability: 'disk' } : undefined
+}
+
+/** Undefined: none is asked for, and nothing has to be copied. */
+function expiryOf({ ttl, ttlMs = ttl, expiresAt }: LevelExpiry): Expiry | undefined {
+  if (ttlMs === undefined && expiresAt === undefined) return undefined
+  return { ttlMs, expiresAt }
 }
 
 function readOptions({
