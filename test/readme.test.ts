@@ -14,7 +14,7 @@ import { dirname, join, resolve } from 'node:path'
 import { expect, it } from 'vitest'
 
 /** What the examples import beside Varve. A package that is not installed leaves out the examples that want it. */
-const PACKAGES = ['classic-level', 'abstract-level', 'lmdb', 'minisearch']
+const PACKAGES = ['classic-level', 'abstract-level', 'many-level', 'lmdb', 'minisearch']
 /** The peers of the benchmarks are installed for those alone. */
 const PLACES = ['node_modules', 'bench/peers/node_modules']
 
