@@ -22,6 +22,9 @@ const MODULE_KINDS = [
   ['node16', 'node16'],
   ['esnext', 'bundler'],
 ]
+/** Versions of dependencies that are newer than the lock file's may differ a little. */
+const SIZE_TOLERANCE = 0.15
+const ROUNDING_MIB = 0.05
 const root = mkdtempSync(join(tmpdir(), 'varve-compat-'))
 let failures = 0
 
@@ -57,13 +60,29 @@ function makeProject() {
   must('npm', [...install, join(root, filename)], app)
   const { packages } = JSON.parse(readFileSync(join(app, 'package-lock.json'), 'utf8'))
   const modules = join(app, 'node_modules')
+  const dependencies = Object.keys(packages).length - 2
   console.log(
     `install: ${mebibytes(size)} packed, ${mebibytes(sizeOf(join(modules, 'varve')))} unpacked, ` +
-      `${mebibytes(sizeOf(modules))} with all of its ${Object.keys(packages).length - 2} dependencies`,
+      `${mebibytes(sizeOf(modules))} with all of its ${dependencies} dependencies`,
   )
+  checkStatedSize(size, sizeOf(modules), dependencies)
   must('npm', [...install, 'abstract-level@3', '@types/node@20'], app)
   for (const name of ['smoke.mjs', 'user.ts']) copyFileSync(join(HERE, name), join(app, name))
   return app
+}
+
+/** What the README says of the size of an installation must hold. */
+function checkStatedSize(packedBytes, installedBytes, dependencies) {
+  const text = readFileSync(join(PROJECT, 'README.md'), 'utf8')
+  const stated = /([\d.]+) MiB to download, ([\d.]+) MiB installed with its (\d+) dependencies/.exec(text)
+  const isNear = (mib, bytes) =>
+    Math.abs(Number(mib) - bytes / 2 ** 20) <= SIZE_TOLERANCE * Number(mib) + ROUNDING_MIB
+  const holds =
+    stated !== null &&
+    isNear(stated[1], packedBytes) &&
+    isNear(stated[2], installedBytes) &&
+    Number(stated[3]) === dependencies
+  report('size, as README says', { status: holds ? 0 : 1, stdout: stated?.[0] ?? '', stderr: '' })
 }
 
 function sizeOf(directory) {
