@@ -1,3 +1,4 @@
+import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
 import { copyBytes, readU16, readU32, readU48, writeU16, writeU32, writeU48 } from '../util/bytes.js'
 
@@ -92,6 +93,7 @@ export function expiryBetween(bytes: Bytes, keyEnd: number, valueStart: number):
 
 /** Writes the operation that clears [start, end); returns the offset after it. */
 export function writeClear(into: Bytes, at: number, start: Bytes, end: Bytes | undefined): number {
+  assert(start.length <= KEY_BYTES_MAX, 'the start of a range fits into its length')
   writeOpHeader(into, at, end ? KIND_CLEAR : KIND_CLEAR_AFTER, start.length, end ? end.length : 0)
   copyBytes(start, 0, start.length, into, at + OP_HEADER_BYTES)
   if (end) copyBytes(end, 0, end.length, into, at + OP_HEADER_BYTES + start.length)

@@ -1,6 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareBytes, EMPTY_BYTES, prefixEnd, successor } from '../util/bytes.js'
+import { KEY_BYTES_MAX } from './batch-format.js'
 
 /** Keys from `start`, inclusive, to `end`, exclusive; no `end`: to the last key. Empty when `end` ≤ `start`. */
 export interface KeyRange {
@@ -9,6 +10,7 @@ export interface KeyRange {
 }
 
 export const ALL_KEYS: KeyRange = { start: EMPTY_BYTES, end: undefined }
+const NO_KEYS: KeyRange = { start: EMPTY_BYTES, end: EMPTY_BYTES }
 
 export interface KeyBounds {
   readonly gt?: Bytes | undefined
@@ -19,7 +21,7 @@ export interface KeyBounds {
 }
 
 /**
- * Every combination of bounds as one half-open range.
+ * Every combination of bounds as one half-open range. Its bounds are no longer than a key can be: they are written down.
  * @param endOfPrefix the first key after those with a prefix, where that is not a matter of bytes alone.
  */
 export function keyRangeOf(
@@ -35,7 +37,17 @@ export function keyRangeOf(
     const last = endOfPrefix(bounds.prefix)
     if (last && (!end || compareBytes(last, end) < 0)) end = last
   }
-  return { start, end }
+  const first = firstKeyFrom(start)
+  if (!first) return NO_KEYS
+  return { start: first, end: end && firstKeyFrom(end) }
+}
+
+/**
+ * What a bound is that no key can be, since it is too long: the first key after it. The key right after one of the
+ * greatest length is such a bound. Undefined: there is none.
+ */
+function firstKeyFrom(bound: Bytes): Bytes | undefined {
+  return bound.length <= KEY_BYTES_MAX ? bound : prefixEnd(bound.subarray(0, KEY_BYTES_MAX))
 }
 
 export function isEmptyRange(range: KeyRange): boolean {
