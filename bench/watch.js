@@ -19,29 +19,43 @@ function waitedMs() {
   }
 }
 
+/** What no task is to take. Between two looks there is a millisecond of waiting, too. */
+const LONG_MS = 5
+
 /** Runs `work` under a watch on the event loop and on resident memory. */
 export async function watched(work) {
   const delays = monitorEventLoopDelay({ resolution: 1 })
   let residentMax = 0
   let ownMaxMs = 0
+  let long = 0
+  /** From when to when, on the clock of `performance.now()`. */
+  let longest = [0, 0]
   let lastMs = performance.now()
   let lastWaitedMs = waitedMs()
-  const sampler = setInterval(() => {
+  const look = () => {
     const nowMs = performance.now()
     const nowWaitedMs = waitedMs()
-    ownMaxMs = Math.max(ownMaxMs, nowMs - lastMs - (nowWaitedMs - lastWaitedMs))
+    const ownMs = nowMs - lastMs - (nowWaitedMs - lastWaitedMs)
+    if (ownMs > LONG_MS + 1) long++
+    if (ownMs > ownMaxMs) {
+      ownMaxMs = ownMs
+      longest = [lastMs, nowMs]
+    }
     lastMs = nowMs
     lastWaitedMs = nowWaitedMs
     residentMax = Math.max(residentMax, process.memoryUsage.rss())
-  }, 1)
+  }
+  const sampler = setInterval(look, 1)
   delays.enable()
   const start = performance.now()
   await work()
+  look()
   const seconds = (performance.now() - start) / 1000
   delays.disable()
   clearInterval(sampler)
   const delayMaxMs = delays.max / 1e6
-  return { seconds, residentMax, ownMaxMs, delayMaxMs, delayP999Ms: delays.percentile(99.9) / 1e6 }
+  const delayP999Ms = delays.percentile(99.9) / 1e6
+  return { seconds, residentMax, ownMaxMs, long, longest, delayMaxMs, delayP999Ms }
 }
 
 /**

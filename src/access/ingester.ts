@@ -15,7 +15,7 @@ import { sizeMaxOf, writePrepared } from './codec.js'
 import type { TypedStore } from './typed-store.js'
 
 /** Batches that are on their way at once: the next is filled while the last is written. */
-const IN_FLIGHT_MAX = 4
+const IN_FLIGHT_MAX = 2
 
 export interface IngesterOptions<K> {
   readonly isSorted: boolean

@@ -6,8 +6,22 @@ import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
 import type { ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
-import { type Bytes, compareBytes, compareRanges, EMPTY_BYTES, equalRange, successor } from '../util/bytes.js'
+import {
+  type Bytes,
+  cloneBytes,
+  compareBytes,
+  compareRanges,
+  EMPTY_BYTES,
+  equalRange,
+  successor,
+} from '../util/bytes.js'
 import { DeadStretch } from './dead-stretch.js'
+
+/** Entries that a step walks over, none of which it gives, before others have their turn: half a millisecond or so. */
+const WALK_PAUSE = 2048
+
+/** Thrown by a step that has walked over many entries and may be interrupted: call it again after a while. */
+export const PAUSE = new Error('varve: a pause is due')
 
 /** Entries under one range tombstone that are walked before the rest of it is skipped. */
 const WALK_MAX = 16
@@ -24,8 +38,8 @@ export interface CursorOptions {
  * Walks what a reader at one position sees of a range: of each key the newest value at or below the position, if
  * nothing has deleted it. Holds the view it was given and one block for each source.
  *
- * `advance` may throw `BlockNeeded`; the cursor then stands after the last key it gave, and `advance` can be
- * called again.
+ * `advance` may throw `BlockNeeded`, and `PAUSE` where the context says that it may wait; the cursor then stands after
+ * the last key it dealt with, and `advance` can be called again.
  */
 export class RangeCursor {
   readonly #view: TreeView
@@ -34,6 +48,9 @@ export class RangeCursor {
   readonly #range: KeyRange
   readonly #isReverse: boolean
   readonly #atMost: Position
+  readonly #mayPause: boolean
+  /** The key at which it paused last: it gets on before it pauses again. */
+  #pausedAt: Bytes | undefined
   #left: number
   /** Whether the sources stand where the next `advance` goes on. */
   #isPlaced = false
@@ -60,6 +77,7 @@ export class RangeCursor {
   constructor(view: TreeView, context: ReadContext, options: CursorOptions) {
     this.#view = view
     this.#merged = new MergingIterator(view.iterators(context, true))
+    this.#mayPause = !context.mayBlock
     this.#tombstones = view.tombstones()
     this.#range = options.range
     this.#isReverse = options.isReverse
@@ -112,12 +130,17 @@ export class RangeCursor {
       this.#skipVersions()
     } else if (!this.#placeForward()) return false
     let walked = 0
+    let passed = 0
     while (merged.isValid) {
       const entry = merged.current
       const { end } = this.#range
       if (end && compareRanges(entry.bytes, entry.keyStart, entry.keyEnd, end, 0, end.length) >= 0) {
         this.#dead.endForward(end)
         return false
+      }
+      if (passed++ > WALK_PAUSE) {
+        this.#pauseAt(entry)
+        passed = 0
       }
       if (entry.position > this.#atMost) {
         merged.next()
@@ -154,12 +177,17 @@ export class RangeCursor {
     const wasPlaced = this.#isPlaced
     this.#isPlaced = false
     if (!wasPlaced) this.#placeBackward()
+    let passed = 0
     while (merged.isValid) {
       const { start } = this.#range
       const first = merged.current
       if (compareRanges(first.bytes, first.keyStart, first.keyEnd, start, 0, start.length) < 0) {
         this.#dead.endBackward(start)
         return false
+      }
+      if (passed++ > WALK_PAUSE) {
+        this.#pauseAt(first)
+        passed = 0
       }
       if (!this.#takeNewestBackward()) continue
       if (this.#dead.isWorthIt)
@@ -232,6 +260,16 @@ export class RangeCursor {
     this.#dead.pass()
   }
 
+  /** The entry that it stands on is the next to be dealt with, once `advance` is called again. */
+  #pauseAt({ bytes, keyStart, keyEnd }: EntryIterator): void {
+    if (!this.#mayPause) return
+    const last = this.#pausedAt
+    if (last && compareRanges(last, 0, last.length, bytes, keyStart, keyEnd) === 0) return
+    this.#pausedAt = cloneBytes(bytes, keyStart, keyEnd)
+    this.#from = { key: this.#pausedAt, isInclusive: true }
+    throw PAUSE
+  }
+
   /** False if nothing can be there. */
   #placeForward(): boolean {
     const { start } = this.#range
@@ -268,10 +306,12 @@ export class RangeCursor {
     const merged = this.#merged
     const { bytes, keyStart, keyEnd } = this
     const length = keyEnd - keyStart
-    while (merged.isValid) {
+    for (let passed = 0; merged.isValid; passed++) {
       const entry = merged.current
       if (entry.keyEnd - entry.keyStart !== length) return
       if (!equalRange(entry.bytes, entry.keyStart, bytes, keyStart, length)) return
+      // A new start goes past all of them by itself.
+      if (passed > WALK_PAUSE && this.#mayPause) throw PAUSE
       merged.next()
     }
   }

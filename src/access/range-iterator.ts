@@ -6,7 +6,7 @@ import type { RangeIterator } from '../store/contract.js'
 import type { Store } from '../store/store.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { onAbort, throwIfAborted } from '../util/abort.js'
-import { type CursorOptions, RangeCursor } from './range-cursor.js'
+import { type CursorOptions, PAUSE, RangeCursor } from './range-cursor.js'
 
 /** Entries between two looks at the clock. */
 const CHECK_EVERY = 64
@@ -64,7 +64,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
         return Promise.resolve({ value: undefined, done: true })
       }
     } catch (error) {
-      if (!(error instanceof BlockNeeded)) {
+      if (!(error instanceof BlockNeeded || error === PAUSE)) {
         this.#release()
         return Promise.reject(error)
       }
@@ -137,8 +137,9 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
           }
           values.push(this.#setup.decode(cursor))
         } catch (error) {
-          if (!(error instanceof BlockNeeded)) throw error
-          await this.#context.load(error)
+          if (error === PAUSE) await this.#setup.store.fairTurn.due()
+          else if (error instanceof BlockNeeded) await this.#context.load(error)
+          else throw error
         }
       }
       return values

@@ -8,7 +8,7 @@ import { listDirectory } from './directory.js'
  * in it. Nothing is removed while another process has it open; a directory that is not there is no error.
  * @throws VarveError `VARVE_LOCKED`, `VARVE_IO`.
  */
-export function destroyStore(path: string, env = nodeEnv): void {
+export async function destroyStore(path: string, env = nodeEnv): Promise<void> {
   const directory = env.fs.resolve(path)
   if (!env.fs.stat(directory)) return
   const lockPath = joinPath(directory, LOCK_NAME)
@@ -19,7 +19,11 @@ export function destroyStore(path: string, env = nodeEnv): void {
     if (hasCurrent) env.fs.remove(joinPath(directory, CURRENT_NAME))
     env.fs.syncDirectory(directory)
     const rest = files.filter(({ kind }) => kind !== 'current' && kind !== 'lock')
-    for (const { name } of rest) env.fs.remove(joinPath(directory, name))
+    for (const { name } of rest) {
+      env.fs.remove(joinPath(directory, name))
+      // Where files are large the system takes milliseconds for one.
+      await env.clock.sleep(0)
+    }
     env.fs.remove(lockPath)
     env.fs.syncDirectory(directory)
   } catch (error) {

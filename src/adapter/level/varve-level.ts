@@ -177,7 +177,7 @@ export class VarveLevel<KDefault = string, VDefault = string> extends AbstractLe
   static async destroy(location: string): Promise<void> {
     if (typeof location !== 'string' || location === '')
       throw new TypeError("The first argument 'location' must be a non-empty string")
-    destroyStore(location)
+    await destroyStore(location)
   }
 
   async _open(options: VarveLevelOptions): Promise<void> {
