@@ -1,4 +1,5 @@
-import { type Bytes, copyBytes, equalRange } from '../util/bytes.js'
+import { BufferCutter } from '../util/buffer-cutter.js'
+import { type Bytes, COPY_LOOP_MAX, copyBytes, equalRange } from '../util/bytes.js'
 
 /** Larger rows gain little: finding them costs less than copying them. */
 const ROW_BYTES_MAX = 2048
@@ -33,6 +34,7 @@ export interface RowPlace {
 export class RowCache {
   readonly #capacity: number
   readonly #bucketMask: number
+  readonly #cutter = new BufferCutter()
   #ring: Buffer = Buffer.alloc(0)
   #words: Uint32Array = new Uint32Array(0)
   #slots: Uint32Array = new Uint32Array(0)
@@ -88,17 +90,12 @@ export class RowCache {
     return false
   }
 
-  /** Keeps a row that was found in a segment: `key` and `from` are never the ring. */
-  add(
-    key: Bytes,
-    keyStart: number,
-    keyEnd: number,
-    hash: number,
-    position: number,
-    from: Bytes,
-    valueStart: number,
-    valueEnd: number,
-  ): void {
+  /**
+   * Keeps a row that was found in a segment, and sets `place` to where it stands now: it is hot there, and readers go
+   * on with the memory that the rows before were read from. `key` is never in the ring.
+   */
+  add(key: Bytes, keyStart: number, keyEnd: number, hash: number, place: RowPlace): void {
+    const { valueStart, valueEnd, position } = place
     const keyLength = keyEnd - keyStart
     const valueLength = valueEnd - valueStart
     const size = alignedSize(keyLength, valueLength)
@@ -110,12 +107,17 @@ export class RowCache {
     this.#words[word + 1] = valueLength
     this.#words[word + 2] = keyLength | (Math.floor(position / POSITION_HIGH) << 16)
     this.#words[word + 3] = position >>> 0
+    const valueAt = at + ROW_HEADER_BYTES + keyLength
     copyBytes(key, keyStart, keyEnd, this.#ring, at + ROW_HEADER_BYTES)
-    copyBytes(from, valueStart, valueEnd, this.#ring, at + ROW_HEADER_BYTES + keyLength)
+    if (valueLength <= COPY_LOOP_MAX) copyBytes(place.bytes, valueStart, valueEnd, this.#ring, valueAt)
+    else this.#ring.set(this.#cutter.view(place.bytes, valueStart, valueEnd), valueAt)
     this.#count++
     const slot = this.#slotFor(hash, at)
     this.#slots[slot] = hash
     this.#slots[slot + 1] = at / ALIGNMENT + 1
+    place.bytes = this.#ring
+    place.valueStart = valueAt
+    place.valueEnd = valueAt + valueLength
   }
 
   /** Forgets every key with this hash. */

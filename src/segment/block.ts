@@ -116,7 +116,7 @@ export class Block implements CacheItem {
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
     if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
       return undefined
-    const wordCount = count * ENTRY_WORDS + 1 + slotCountOf(count)
+    const wordCount = count * ENTRY_WORDS + 1 + 2 * slotCountOf(count)
     const memory = new ArrayBuffer(wordCount * 4 + (isCopied ? bytes.length : 0))
     const words = readWords(numbers, bytes, count, new Uint32Array(memory, 0, wordCount))
     if (!words) return undefined
@@ -183,16 +183,19 @@ export class Block implements CacheItem {
     const first = this.#firstSlot
     const mask = this.#slotMask
     const length = keyEnd - keyStart
-    for (let slot = hash & mask; words[first + slot] !== 0; slot = (slot + 1) & mask) {
-      const entry = words[first + slot]! - 1
-      const start = words[entry * ENTRY_WORDS]!
+    for (let slot = hash & mask; words[first + 2 * slot] !== 0; slot = (slot + 1) & mask) {
+      const entry = words[first + 2 * slot]! - 1
+      const start = words[first + 2 * slot + 1]!
       const end = words[entry * ENTRY_WORDS + 1]! >>> 1
       if (end - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
     }
     return -1
   }
 
-  /** Maps each key to its first entry + 1, by linear probing. */
+  /**
+   * Maps each key to its first entry + 1, by linear probing. Beside that stands where the key starts: so its line and
+   * that of the entry's words are fetched together, not one after the other.
+   */
   #buildSlots(): void {
     const { bytes } = this
     const words = this.#words
@@ -209,8 +212,9 @@ export class Block implements CacheItem {
       previousEnd = end
       if (isSame) continue
       let slot = hashKey(bytes, start, end) & mask
-      while (words[first + slot] !== 0) slot = (slot + 1) & mask
-      words[first + slot] = entry + 1
+      while (words[first + 2 * slot] !== 0) slot = (slot + 1) & mask
+      words[first + 2 * slot] = entry + 1
+      words[first + 2 * slot + 1] = start
     }
     this.#hasSlots = true
   }

@@ -1,9 +1,9 @@
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
-import { type Bytes, cloneBytes, compareRanges } from '../util/bytes.js'
+import { type Bytes, cloneBytes, compareRanges, readWord } from '../util/bytes.js'
 
 /** Bytes that the arrays of the index take for each block, beside its separator. */
-const ENTRY_BYTES = 12
+const ENTRY_BYTES = 16
 
 /**
  * Where the data blocks stand. index := count:varint | (separator:bytes | sizeBytes:varint)*
@@ -16,12 +16,20 @@ export class IndexBlock {
   /** End of separator i in `separators`; it starts at the end of the one before. */
   readonly #ends: Uint32Array
   readonly #offsets: Uint32Array
+  /** All separators start with so many bytes alike. */
+  readonly #sharedBytes: number
+  /** The first bytes of each separator after those: most comparisons end with them. */
+  readonly #words: Uint32Array
 
   private constructor(separators: Bytes, ends: Uint32Array, offsets: Uint32Array) {
     this.count = ends.length
     this.#separators = separators
     this.#ends = ends
     this.#offsets = offsets
+    this.#sharedBytes = sharedBytesOf(separators, ends)
+    this.#words = new Uint32Array(this.count)
+    for (let i = 0; i < this.count; i++)
+      this.#words[i] = readWord(separators, this.#startOf(i) + this.#sharedBytes, ends[i]!)
   }
 
   /** @param dataBytes where the blocks must end. */
@@ -58,24 +66,63 @@ export class IndexBlock {
 
   /** At or after the last key of the block, before the first of the next; a copy. */
   separatorOf(block: number): Bytes {
-    return cloneBytes(this.#separators, block === 0 ? 0 : this.#ends[block - 1]!, this.#ends[block])
+    return cloneBytes(this.#separators, this.#startOf(block), this.#ends[block])
   }
 
   // Hot: once a segment and lookup.
   /** The only block that can hold the key, or its successor if none does; `count` if beyond the last. */
   find(key: Bytes, keyStart: number, keyEnd: number): number {
-    const separators = this.#separators
-    const ends = this.#ends
-    let low = 0
-    let high = this.count
+    const shared = this.#sharedBytes
+    if (shared > 0) {
+      const order = compareRanges(
+        this.#separators,
+        0,
+        shared,
+        key,
+        keyStart,
+        Math.min(keyStart + shared, keyEnd),
+      )
+      if (order !== 0) return order > 0 ? 0 : this.count
+    }
+    const word = readWord(key, keyStart + shared, keyEnd)
+    let low = firstFrom(this.#words, word)
+    if (low === this.count || this.#words[low] !== word) return low
+    let high = firstFrom(this.#words, word + 1)
     while (low < high) {
       const middle = (low + high) >>> 1
-      const start = middle === 0 ? 0 : ends[middle - 1]!
-      if (compareRanges(separators, start, ends[middle]!, key, keyStart, keyEnd) < 0) low = middle + 1
+      const start = this.#startOf(middle)
+      if (compareRanges(this.#separators, start, this.#ends[middle]!, key, keyStart, keyEnd) < 0)
+        low = middle + 1
       else high = middle
     }
     return low
   }
+
+  #startOf(separator: number): number {
+    return separator === 0 ? 0 : this.#ends[separator - 1]!
+  }
+}
+
+/** The first place in ascending numbers that is not below `number`. */
+function firstFrom(numbers: Uint32Array, number: number): number {
+  let low = 0
+  let high = numbers.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (numbers[middle]! < number) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** What the first and the last of sorted separators start with alike, and so do all between them. */
+function sharedBytesOf(separators: Bytes, ends: Uint32Array): number {
+  if (ends.length === 0) return 0
+  const last = ends.length === 1 ? 0 : ends[ends.length - 2]!
+  const most = Math.min(ends[0]!, separators.length - last)
+  let shared = 0
+  while (shared < most && separators[shared] === separators[last + shared]) shared++
+  return shared
 }
 
 export class IndexBuilder {

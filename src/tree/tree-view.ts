@@ -166,10 +166,8 @@ export class TreeView {
     if (rows.find(key, keyStart, keyEnd, hash, atMost, lookup)) return true
     if (!this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)) return false
     // What a reader of an older position finds need not be the newest. Rows have no room for when they expire.
-    if (atMost >= this.memtables[0]!.lastPosition && !lookup.expires) {
-      const { bytes, valueStart, valueEnd, position } = lookup
-      rows.add(key, keyStart, keyEnd, hash, position, bytes, valueStart, valueEnd)
-    }
+    if (atMost >= this.memtables[0]!.lastPosition && !lookup.expires)
+      rows.add(key, keyStart, keyEnd, hash, lookup)
     return true
   }
 

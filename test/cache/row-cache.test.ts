@@ -11,7 +11,10 @@ function place(): RowPlace {
 }
 
 function add(rows: RowCache, key: Buffer, value: Buffer, position: number): void {
-  rows.add(key, 0, key.length, hashKey(key, 0, key.length), position, value, 0, value.length)
+  const row = { bytes: value, valueStart: 0, valueEnd: value.length, position }
+  rows.add(key, 0, key.length, hashKey(key, 0, key.length), row)
+  // Wherever it stands now.
+  expect(value.compare(row.bytes, row.valueStart, row.valueEnd)).toBe(0)
 }
 
 function find(rows: RowCache, key: Buffer, atMost = Number.MAX_SAFE_INTEGER): [string, number] | undefined {
