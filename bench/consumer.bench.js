@@ -1,54 +1,8 @@
 /** Consumers: how fast they run, and what one beside a writer costs it. `node bench/consumer.bench.js` after a build. */
-import { open } from '../dist/index.js'
-import { keyOf, valuePool } from './data.js'
-import { makeDirectory, removeDirectory } from './directory.js'
+import { keyOf } from './data.js'
+import { median, perSecond, rateSince, show, valueAt, withStore, write } from './feed-store.js'
 
 const CHANGES = 300_000
-/** Of key and value together. */
-const CHANGE_BYTES = 100
-const valueAt = valuePool(CHANGE_BYTES - 16)
-
-const OPTIONS = {
-  keyEncoding: 'buffer',
-  valueEncoding: 'buffer',
-  durability: 'os',
-  memory: 1 << 30,
-  memtableBytes: 128 * 2 ** 20,
-  log: { maxBytes: 2 ** 32 },
-}
-
-async function withStore(options, work) {
-  const directory = makeDirectory('consumer')
-  const db = await open(directory, { ...OPTIONS, ...options })
-  try {
-    return await work(db)
-  } finally {
-    await db.close()
-    removeDirectory(directory)
-  }
-}
-
-/** Puts with `inFlight` of them awaited together; changes a second. */
-async function write(db, count, inFlight, from = 0) {
-  const start = performance.now()
-  for (let i = from; i < from + count; i += inFlight) {
-    const puts = []
-    for (let j = i; j < Math.min(from + count, i + inFlight); j++) puts.push(db.put(keyOf(j), valueAt(j)))
-    await Promise.all(puts)
-  }
-  return rateSince(start, count)
-}
-
-function rateSince(start, count) {
-  return (count / (performance.now() - start)) * 1000
-}
-
-function show(what, figure) {
-  console.log(`${what.padEnd(60)} ${figure.padStart(16)}`)
-}
-
-const perSecond = (rate) => `${Math.round(rate).toLocaleString('en-US')}/s`
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
 
 /** Each round: `CHANGES` changes from memory, in a store of its own. */
 async function runRate(name, handler) {

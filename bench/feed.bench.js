@@ -1,43 +1,8 @@
 /** The change feed: from memory, from files, live beside a writer, and out of segments. `node bench/feed.bench.js` after a build. */
-import { open } from '../dist/index.js'
-import { keyOf, valuePool } from './data.js'
-import { makeDirectory, removeDirectory } from './directory.js'
+import { keyOf } from './data.js'
+import { CHANGE_BYTES, median, perSecond, rateSince, show, valueAt, withStore, write } from './feed-store.js'
 
 const CHANGES = 500_000
-/** Of key and value together. */
-const CHANGE_BYTES = 100
-const valueAt = valuePool(CHANGE_BYTES - 16)
-
-const OPTIONS = {
-  keyEncoding: 'buffer',
-  valueEncoding: 'buffer',
-  durability: 'os',
-  memory: 1 << 30,
-  memtableBytes: 128 * 2 ** 20,
-  log: { maxBytes: 2 ** 32 },
-}
-
-async function withStore(options, work) {
-  const directory = makeDirectory('feed')
-  const db = await open(directory, { ...OPTIONS, ...options })
-  try {
-    return await work(db)
-  } finally {
-    await db.close()
-    removeDirectory(directory)
-  }
-}
-
-/** Puts with `inFlight` of them awaited together; changes a second. */
-async function write(db, count, inFlight) {
-  const start = performance.now()
-  for (let i = 0; i < count; i += inFlight) {
-    const puts = []
-    for (let j = i; j < Math.min(count, i + inFlight); j++) puts.push(db.put(keyOf(j), valueAt(j)))
-    await Promise.all(puts)
-  }
-  return rateSince(start, count)
-}
 
 async function drain(feed, count) {
   const start = performance.now()
@@ -49,17 +14,6 @@ async function drain(feed, count) {
   if (seen !== count) throw new Error(`${seen} of ${count} changes`)
   return rateSince(start, count)
 }
-
-function rateSince(start, count) {
-  return (count / (performance.now() - start)) * 1000
-}
-
-function show(what, figure) {
-  console.log(`${what.padEnd(52)} ${figure.padStart(16)}`)
-}
-
-const perSecond = (rate) => `${Math.round(rate).toLocaleString('en-US')}/s`
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
 
 async function throughput(name, options, prepare) {
   await withStore(options, async (db) => {

@@ -1,5 +1,5 @@
 import { corruption, ioError, VarveError } from '../errors.js'
-import type { File } from './env.js'
+import type { Env, File } from './env.js'
 
 /** Writes all of `bytes`. A full disk first shows as a short count, so nothing else may call `File.write`. */
 export function writeFully(file: File, bytes: Uint8Array, offset: number): void {
@@ -36,6 +36,22 @@ export async function readFullyAsync(file: File, into: Uint8Array, offset: numbe
     throw ioError(cause, 'read', file.path)
   }
   checkCount(file, count, into.length, offset)
+}
+
+/** Reads all of a file. */
+export function readWhole(env: Env, path: string): Buffer {
+  try {
+    const file = env.fs.open(path, 'read')
+    try {
+      const bytes = Buffer.allocUnsafeSlow(file.sizeBytes())
+      readFully(file, bytes, 0)
+      return bytes
+    } finally {
+      file.close()
+    }
+  } catch (error) {
+    throw ioError(error, 'reading', path)
+  }
 }
 
 function writeOnce(file: File, bytes: Uint8Array, offset: number): number {

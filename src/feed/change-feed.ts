@@ -8,6 +8,7 @@ import { type BatchVisitor, SMALL_BATCH_BYTES } from '../store/frame-walk.js'
 import type { LogPin } from '../store/log-archive.js'
 import { LogTail } from '../store/log-tail.js'
 import type { Store } from '../store/store.js'
+import { CallQueue } from '../util/call-queue.js'
 import { type Change, ChangeDecoder } from './change.js'
 import { LogCursor } from './log-cursor.js'
 
@@ -44,7 +45,7 @@ export class ChangeFeed<K, V> implements ClosableIterator<Change<K, V>> {
   #next = 0
   #isClosed = false
   /** Calls are served one after another. */
-  #tail: Promise<unknown> | undefined
+  readonly #calls = new CallQueue()
   #wake: (() => void) | undefined
   #files: LogTail | undefined
   readonly #onAbort = () => this.#wake?.()
@@ -64,17 +65,17 @@ export class ChangeFeed<K, V> implements ClosableIterator<Change<K, V>> {
 
   next(): Promise<IteratorResult<Change<K, V>>> {
     const ready = this.#ready[this.#next]
-    if (ready !== undefined && this.#tail === undefined && !this.#isClosed && !this.#setup.signal?.aborted) {
+    if (ready !== undefined && this.#calls.isEmpty && !this.#isClosed && !this.#setup.signal?.aborted) {
       this.#next++
       return Promise.resolve({ value: ready, done: false })
     }
-    return this.#queue(() => this.#take())
+    return this.#calls.run(() => this.#take())
   }
 
   async return(): Promise<IteratorResult<Change<K, V>>> {
     this.#isClosed = true
     this.#wake?.()
-    await this.#tail?.catch(() => {})
+    await this.#calls.done()
     this.#release()
     return { value: undefined, done: true }
   }
@@ -167,17 +168,6 @@ export class ChangeFeed<K, V> implements ClosableIterator<Change<K, V>> {
       stop?.()
       this.#wake = undefined
     }
-  }
-
-  #queue<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.#tail ? this.#tail.then(work, work) : work()
-    const tail = result
-      .catch(() => {})
-      .then(() => {
-        if (this.#tail === tail) this.#tail = undefined
-      })
-    this.#tail = tail
-    return result
   }
 
   #release(): void {

@@ -2,6 +2,7 @@ import type { TypedStore } from '../access/typed-store.js'
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import type { ClosableIterator } from '../store/contract.js'
+import { CallQueue } from '../util/call-queue.js'
 import type { Change } from './change.js'
 import type { ConsumerCursor } from './consumer-cursor.js'
 import { ConsumerFeed } from './consumer-feed.js'
@@ -26,7 +27,7 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
   #shown: Position
   #isClosed = false
   /** Calls are served one after another. */
-  #tail: Promise<unknown> | undefined
+  readonly #calls = new CallQueue()
   readonly #onAbort = () => this.#feed.stop()
 
   constructor(setup: ReaderSetup<K, V>) {
@@ -50,13 +51,13 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
   }
 
   next(): Promise<IteratorResult<Change<K, V>>> {
-    return this.#queue(() => this.#take())
+    return this.#calls.run(() => this.#take())
   }
 
   async return(): Promise<IteratorResult<Change<K, V>>> {
     this.#isClosed = true
     this.#feed.stop()
-    await this.#tail?.catch(() => {})
+    await this.#calls.done()
     this.#release()
     return { value: undefined, done: true }
   }
@@ -118,17 +119,6 @@ export class ConsumerReader<K, V> implements ClosableIterator<Change<K, V>> {
     this.#ready = []
     this.#next = 0
     this.#feed = this.#open()
-  }
-
-  #queue<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.#tail ? this.#tail.then(work, work) : work()
-    const tail = result
-      .catch(() => {})
-      .then(() => {
-        if (this.#tail === tail) this.#tail = undefined
-      })
-    this.#tail = tail
-    return result
   }
 
   #release(): void {

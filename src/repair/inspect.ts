@@ -1,8 +1,8 @@
 import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import { joinPath, manifestFileName, segmentFileName } from '../env/file-names.js'
-import { readFully } from '../env/write-fully.js'
-import { ioError, VarveError } from '../errors.js'
+import { readWhole } from '../env/write-fully.js'
+import { VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
   batchOpCount,
@@ -186,20 +186,5 @@ function* entriesOf(reader: SegmentReader): ReturnType<SegmentReport['entries']>
     const { bytes, keyStart, keyEnd, position, kind, valueStart, valueEnd } = iterator
     const key = cloneBytes(bytes, keyStart, keyEnd)
     yield { key, position, kind: kind === KIND_PUT ? 'put' : 'del', valueBytes: valueEnd - valueStart }
-  }
-}
-
-function readWhole(env: Env, path: string): Buffer {
-  try {
-    const file = env.fs.open(path, 'read')
-    try {
-      const bytes = Buffer.alloc(file.sizeBytes())
-      readFully(file, bytes, 0)
-      return bytes
-    } finally {
-      file.close()
-    }
-  } catch (error) {
-    throw ioError(error, 'reading', path)
   }
 }

@@ -1,8 +1,8 @@
 import type { Env } from '../env/env.js'
 import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, logFileName } from '../env/file-names.js'
-import { readFully } from '../env/write-fully.js'
-import { ioError, VarveError } from '../errors.js'
+import { readWhole } from '../env/write-fully.js'
+import { VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
   batchOpCount,
@@ -165,20 +165,5 @@ function reseal(saved: Buffer, end: number, number: number, storeId: Bytes, base
     const frame = readFrameHeader(saved, at)
     writeFrameHeader(saved, at, { ...frame, syncedUpTo: 0 }, seed)
     at += FRAME_HEADER_BYTES + frame.bodyBytes
-  }
-}
-
-function readWhole(env: Env, path: string): Buffer {
-  try {
-    const file = env.fs.open(path, 'read')
-    try {
-      const bytes = Buffer.allocUnsafeSlow(file.sizeBytes())
-      readFully(file, bytes, 0)
-      return bytes
-    } finally {
-      file.close()
-    }
-  } catch (error) {
-    throw ioError(error, 'reading', path)
   }
 }

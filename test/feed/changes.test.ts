@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Change, ChangesOptions, OpenOptions } from '../../src/index.js'
-import { codeOf, failureOf, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
+import { applyTo, codeOf, failureOf, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
 
 type Db = OpenedStore['db']
 
@@ -30,16 +30,7 @@ const positionsOf = (changes: readonly { position: number }[]) => changes.map(({
 /** What is left after applying changes in order. */
 function fold(changes: readonly Change<string, string>[]): Record<string, string> {
   const state = new Map<string, string>()
-  for (const op of changes.flatMap(({ ops }) => ops)) {
-    if (op.type === 'put') state.set(op.key, op.value)
-    else if (op.type === 'del') state.delete(op.key)
-    else {
-      for (const key of [...state.keys()]) {
-        const bytes = Buffer.from(key)
-        if (bytes.compare(op.start) >= 0 && (!op.end || bytes.compare(op.end) < 0)) state.delete(key)
-      }
-    }
-  }
+  for (const change of changes) applyTo(state, change)
   return Object.fromEntries([...state].sort())
 }
 

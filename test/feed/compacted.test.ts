@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { EntryWindow } from '../../src/feed/entry-window.js'
 import type { Change, ChangesOptions, OpenOptions } from '../../src/index.js'
 import { KIND_PUT } from '../../src/key/batch-format.js'
-import { codeOf, dump, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
+import { applyTo, codeOf, dump, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
 
 type Db = OpenedStore['db']
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
@@ -35,16 +35,7 @@ function apply(
     if (i === 0 && change.position === 0) position = -1
     if (change.position <= position) throw new Error(`${change.position} comes after ${position}`)
     position = change.position
-    for (const op of change.ops) {
-      if (op.type === 'put') state.set(op.key, op.value)
-      else if (op.type === 'del') state.delete(op.key)
-      else {
-        for (const key of [...state.keys()]) {
-          const bytes = Buffer.from(key)
-          if (bytes.compare(op.start) >= 0 && (!op.end || bytes.compare(op.end) < 0)) state.delete(key)
-        }
-      }
-    }
+    applyTo(state, change)
   }
   return position
 }

@@ -2,7 +2,16 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compare } from '../../src/compare.js'
 import type { Change, Digest, OpenOptions, Snapshot } from '../../src/index.js'
-import { codeOf, dump, failureOf, type OpenedStore, openMemory, pad, TINY } from '../store/helpers.js'
+import {
+  applyTo,
+  codeOf,
+  dump,
+  failureOf,
+  type OpenedStore,
+  openMemory,
+  pad,
+  TINY,
+} from '../store/helpers.js'
 
 type Db = OpenedStore['db']
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
@@ -35,18 +44,9 @@ async function run(db: Db, { type, key, size }: Step, i: number): Promise<void> 
 
 function fold(changes: readonly Change<string, string>[], upTo: number): Record<string, string> {
   const state = new Map<string, string>()
-  for (const { position, ops } of changes) {
-    if (position > upTo) break
-    for (const op of ops) {
-      if (op.type === 'put') state.set(op.key, op.value)
-      else if (op.type === 'del') state.delete(op.key)
-      else {
-        for (const key of [...state.keys()]) {
-          const bytes = Buffer.from(key)
-          if (bytes.compare(op.start) >= 0 && (!op.end || bytes.compare(op.end) < 0)) state.delete(key)
-        }
-      }
-    }
+  for (const change of changes) {
+    if (change.position > upTo) break
+    applyTo(state, change)
   }
   return Object.fromEntries([...state].sort())
 }

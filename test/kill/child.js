@@ -2,36 +2,15 @@
 //
 // node child.js <directory> <mode: write | check> <known: JSON [[acknowledged, started], …], one pair a writer>
 // Lines on stdout: `V n n n n` (batches found of each writer), `S writer n` (started), `A writer n position`.
-import { writeSync } from 'node:fs'
 import { open } from '../../dist/index.js'
+import { fail, limitLife, say } from './child-io.js'
 
 const SLOTS = 16
 const KEYS = 3
-const LIFE_MS = 12_000
 
 const [directory, mode, knownText] = process.argv.slice(2)
 const known = JSON.parse(knownText)
-setTimeout(() => process.exit(9), LIFE_MS).unref()
-
-const nap = new Int32Array(new SharedArrayBuffer(4))
-
-function say(line) {
-  const bytes = Buffer.from(`${line}\n`)
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(1, bytes, done)
-    } catch (error) {
-      // A pipe whose reader is behind.
-      if (error.code !== 'EAGAIN') throw error
-      Atomics.wait(nap, 0, 0, 1)
-    }
-  }
-}
-
-function fail(message) {
-  writeSync(2, `${message}\n`)
-  process.exit(1)
-}
+limitLife()
 
 const filler = 'x'.repeat(150)
 const valueFor = (n) => `${n} ${filler}`

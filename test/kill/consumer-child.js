@@ -2,33 +2,11 @@
 //
 // node consumer-child.js <directory> <mode: run | check> <durability: os | disk>
 // Lines on stdout: `A n` (message n is acknowledged), `D count` (all were counted).
-import { writeSync } from 'node:fs'
 import { open } from '../../dist/index.js'
-
-const LIFE_MS = 12_000
+import { fail, limitLife, say } from './child-io.js'
 
 const [directory, mode, durability] = process.argv.slice(2)
-setTimeout(() => process.exit(9), LIFE_MS).unref()
-
-const nap = new Int32Array(new SharedArrayBuffer(4))
-
-function say(line) {
-  const bytes = Buffer.from(`${line}\n`)
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(1, bytes, done)
-    } catch (error) {
-      // A pipe whose reader is behind.
-      if (error.code !== 'EAGAIN') throw error
-      Atomics.wait(nap, 0, 0, 1)
-    }
-  }
-}
-
-function fail(message) {
-  writeSync(2, `${message}\n`)
-  process.exit(1)
-}
+limitLife()
 
 const db = await open(directory, {
   memory: 2 ** 21,

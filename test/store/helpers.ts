@@ -3,7 +3,7 @@ import type { Env, File } from '../../src/env/env.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import { VarveError } from '../../src/errors.js'
-import type { OpenOptions } from '../../src/index.js'
+import type { Change, OpenOptions } from '../../src/index.js'
 
 export const STORE = '/store'
 
@@ -53,6 +53,20 @@ export async function openMemory(
   env: MemoryEnv = memoryEnv(),
 ): Promise<OpenedStore> {
   return { env, db: await open(STORE, { ...options, env } as OpenOptions) }
+}
+
+/** What one change leaves of a state. */
+export function applyTo(state: Map<string, string>, { ops }: Change<string, string>): void {
+  for (const op of ops) {
+    if (op.type === 'put') state.set(op.key, op.value)
+    else if (op.type === 'del') state.delete(op.key)
+    else {
+      for (const key of [...state.keys()]) {
+        const bytes = Buffer.from(key)
+        if (bytes.compare(op.start) >= 0 && (!op.end || bytes.compare(op.end) < 0)) state.delete(key)
+      }
+    }
+  }
 }
 
 /** Everything that a store holds, by a second and a third way of reading it. */

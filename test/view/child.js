@@ -2,26 +2,11 @@
 //
 // node child.js <directory> <write | check>
 // Lines on stdout: `C position` (checked), `W position` (written).
-import { writeSync } from 'node:fs'
 import { aggregate, open, secondaryIndex } from '../../dist/index.js'
+import { limitLife, say } from '../kill/child-io.js'
 
 const [directory, mode] = process.argv.slice(2)
-setTimeout(() => process.exit(9), 12_000).unref()
-
-const nap = new Int32Array(new SharedArrayBuffer(4))
-
-function say(line) {
-  const bytes = Buffer.from(`${line}\n`)
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(1, bytes, done)
-    } catch (error) {
-      // A pipe whose reader is behind.
-      if (error.code !== 'EAGAIN') throw error
-      Atomics.wait(nap, 0, 0, 1)
-    }
-  }
-}
+limitLife()
 
 const db = await open(directory, {
   ...{

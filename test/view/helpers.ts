@@ -1,6 +1,6 @@
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { Change, OpenOptions, ViewDefinition } from '../../src/index.js'
-import { openMemory, TINY } from '../store/helpers.js'
+import { applyTo, openMemory, TINY } from '../store/helpers.js'
 
 export type Db = Awaited<ReturnType<typeof openMemory>>['db']
 export type Plain = ViewDefinition<string, string>
@@ -41,16 +41,7 @@ export function foldCopy(
 /** What is left after applying changes in order. */
 export function fold(changes: readonly Change<string, string>[]): Map<string, string> {
   const state = new Map<string, string>()
-  for (const op of changes.flatMap(({ ops }) => ops)) {
-    if (op.type === 'put') state.set(op.key, op.value)
-    else if (op.type === 'del') state.delete(op.key)
-    else {
-      for (const key of [...state.keys()]) {
-        const bytes = Buffer.from(key)
-        if (bytes.compare(op.start) >= 0 && (!op.end || bytes.compare(op.end) < 0)) state.delete(key)
-      }
-    }
-  }
+  for (const change of changes) applyTo(state, change)
   return new Map([...state].sort())
 }
 
