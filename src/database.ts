@@ -232,7 +232,7 @@ export class Database<K = string, V = string> implements AsyncDisposable {
   async has(key: K, options?: ReadOptions): Promise<boolean> {
     checkOptionNames('a read', options, READ_NAMES)
     if (this.#waits(options)) await this.#reach(options)
-    return (await this.#get(key, options, () => true)) ?? false
+    return this.#typed.reader.has(key, options?.snapshot)
   }
 
   /** The entries of a range in order, as they are when this is called, in steps of any size. */

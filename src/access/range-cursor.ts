@@ -4,6 +4,7 @@ import { expiryBetween, KIND_PUT } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
+import { isApart } from '../segment/blob-format.js'
 import type { ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
 import {
@@ -32,6 +33,8 @@ export interface CursorOptions {
   /** Entries above it are not seen. */
   readonly position: Position
   readonly limit: number
+  /** Values that stand apart are not read. */
+  readonly isKeysOnly: boolean
 }
 
 /**
@@ -51,6 +54,8 @@ export class RangeCursor {
   readonly #mayPause: boolean
   /** The key at which it paused last: it gets on before it pauses again. */
   #pausedAt: Bytes | undefined
+  readonly #context: ReadContext
+  readonly #isKeysOnly: boolean
   #left: number
   /** Whether the sources stand where the next `advance` goes on. */
   #isPlaced = false
@@ -60,6 +65,8 @@ export class RangeCursor {
   readonly #dead: DeadStretch
   /** Stands on the entry that was given; undefined where it has gone on since. */
   #source: EntryIterator | undefined
+  /** Its bytes where its value stood apart: nobody else has them. */
+  #brought: Bytes | undefined
   bytes: Bytes = EMPTY_BYTES
   keyStart = 0
   keyEnd = 0
@@ -76,6 +83,8 @@ export class RangeCursor {
   /** Takes over one use of `view`. */
   constructor(view: TreeView, context: ReadContext, options: CursorOptions) {
     this.#view = view
+    this.#context = context
+    this.#isKeysOnly = options.isKeysOnly
     this.#merged = new MergingIterator(view.iterators(context, true))
     this.#mayPause = !context.mayBlock
     this.#tombstones = view.tombstones()
@@ -100,7 +109,7 @@ export class RangeCursor {
 
   /** As `EntryIterator.ownBytes`, of the entry that was given last. */
   ownBytes(): Bytes | undefined {
-    return this.#source?.ownBytes?.()
+    return this.#brought ?? this.#source?.ownBytes?.()
   }
 
   /** The next `advance` gives the first entry at or after `key` in the direction of travel, within the range. */
@@ -155,8 +164,8 @@ export class RangeCursor {
           entry.valueStart,
           entry.valueEnd,
           entry.position,
+          entry,
         )
-        this.#source = entry
         if (this.#dead.isWorthIt) this.#dead.endForward(this.bytes.subarray(this.keyStart, this.keyEnd))
         else this.#dead.forget()
         return true
@@ -229,7 +238,7 @@ export class RangeCursor {
       this.#noteKey(keyBytes, keyStart, keyEnd)
       return false
     }
-    this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd, position)
+    this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd, position, undefined)
     return true
   }
 
@@ -240,7 +249,16 @@ export class RangeCursor {
     valueStart: number,
     valueEnd: number,
     position: Position,
+    source: EntryIterator | undefined,
   ): void {
+    if (valueStart !== keyEnd && !this.#isKeysOnly && isApart(bytes, keyEnd, valueStart, valueEnd)) {
+      const whole = this.#view.bring(bytes, keyStart, keyEnd, this.#context)
+      this.#give(whole.bytes, 0, whole.keyEnd, whole.valueStart, whole.bytes.length, position, undefined)
+      this.#brought = whole.bytes
+      return
+    }
+    this.#source = source
+    this.#brought = undefined
     this.position = position
     this.bytes = bytes
     this.keyStart = keyStart

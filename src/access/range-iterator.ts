@@ -21,6 +21,8 @@ export interface IteratorSetup<T> {
   readonly limit: number
   readonly position: Position
   readonly decode: Decode<T>
+  /** Values that stand apart are not read. */
+  readonly isKeysOnly?: boolean
   readonly signal?: AbortSignal | undefined
   encodeKey(key: unknown): Uint8Array
 }
@@ -260,6 +262,7 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
   }
 }
 
-function cursorOptions<T>({ range, isReverse, position, limit }: IteratorSetup<T>): CursorOptions {
-  return { range, isReverse, position, limit }
+function cursorOptions<T>(setup: IteratorSetup<T>): CursorOptions {
+  const { range, isReverse, position, limit, isKeysOnly = false } = setup
+  return { range, isReverse, position, limit, isKeysOnly }
 }

@@ -28,7 +28,7 @@ export class RangeReader<K, V> {
   }
 
   keys(range: Range<K>): RangeIterator<K> {
-    return new StoreRangeIterator(this.#iteration(range, this.#decodeKey))
+    return new StoreRangeIterator({ ...this.#iteration(range, this.#decodeKey), isKeysOnly: true })
   }
 
   values(range: Range<K>): RangeIterator<V> {
@@ -40,7 +40,7 @@ export class RangeReader<K, V> {
   }
 
   keysSync(range: Range<K>): IterableIterator<K> {
-    return new SyncRangeIterator(this.#iteration(range, this.#decodeKey))
+    return new SyncRangeIterator({ ...this.#iteration(range, this.#decodeKey), isKeysOnly: true })
   }
 
   valuesSync(range: Range<K>): IterableIterator<V> {

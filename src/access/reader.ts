@@ -20,6 +20,8 @@ export class PointReader<K, V> {
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
   readonly #lookup: Lookup
+  /** For what is not about the value. */
+  readonly #keyLookup: Lookup
   readonly #quick = new ReadContext(false)
   #count = 0
   #scratch = Buffer.allocUnsafeSlow(1024)
@@ -28,7 +30,9 @@ export class PointReader<K, V> {
     this.#store = store
     this.#keys = keys
     this.#values = values
-    this.#lookup = new Lookup(values.givesViews ? undefined : store.tree.rows)
+    const rows = values.givesViews ? undefined : store.tree.rows
+    this.#lookup = new Lookup(rows)
+    this.#keyLookup = new Lookup(rows, false)
   }
 
   // Hot (bench/read.bench.js).
@@ -43,6 +47,32 @@ export class PointReader<K, V> {
     this.#store.throwIfClosed()
     const found = this.#find(this.#keys.prepare(key), this.#store.position, BLOCKING)
     return found ? decode(this.#lookup) : undefined
+  }
+
+  /** As `findNow`, for what is known without the value: when the entry was written, and when it expires. */
+  findKeyNow<R>(key: K, decode: (lookup: Lookup) => R): R | undefined {
+    this.#store.throwIfClosed()
+    const position = this.#store.position
+    const found = this.#find(this.#keys.prepare(key), position, BLOCKING, this.#keyLookup)
+    return found ? decode(this.#keyLookup) : undefined
+  }
+
+  /** Whether there is an entry; its value is not read where it stands apart. */
+  async has(key: K, snapshot: Snapshot | undefined): Promise<boolean> {
+    this.#store.throwIfClosed()
+    const prepared = keptKey(this.#keys.prepare(key))
+    const context = new ReadContext(false)
+    for (;;) {
+      try {
+        const found = this.#find(prepared, positionOf(this.#store, snapshot), context, this.#keyLookup)
+        if (++this.#count % CHECK_EVERY === 0) await this.#store.fairTurn.due()
+        return found
+      } catch (error) {
+        if (!(error instanceof BlockNeeded)) throw error
+        await context.load(error)
+        this.#store.throwIfClosed()
+      }
+    }
   }
 
   // Hot (bench/read.bench.js).
@@ -134,7 +164,7 @@ export class PointReader<K, V> {
 
   /** The position of the key's current entry; null if there is none. Blocks the thread. */
   currentPosition(key: K): Position | null {
-    return this.findNow(key, ({ position }) => position) ?? null
+    return this.findKeyNow(key, ({ position }) => position) ?? null
   }
 
   /** Waits until the store has reached the position that a read asks for. */
@@ -196,18 +226,18 @@ export class PointReader<K, V> {
     }
   }
 
-  #find(key: Prepared, position: Position, context: ReadContext): boolean {
+  #find(key: Prepared, position: Position, context: ReadContext, lookup = this.#lookup): boolean {
     checkKey(key)
     const { view } = this.#store.tree
     if (typeof key !== 'string') {
       const bytes = asBuffer(key)
       const hash = hashKey(bytes, 0, bytes.length)
-      return view.find(bytes, 0, bytes.length, hash, position, context, this.#lookup)
+      return view.find(bytes, 0, bytes.length, hash, position, context, lookup)
     }
     const sizeMax = sizeMaxOf(key)
     if (sizeMax > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(sizeMax * 2)
     const end = writePrepared(key, this.#scratch, 0)
-    return view.find(this.#scratch, 0, end, hashKey(this.#scratch, 0, end), position, context, this.#lookup)
+    return view.find(this.#scratch, 0, end, hashKey(this.#scratch, 0, end), position, context, lookup)
   }
 
   #value(): V {

@@ -1,5 +1,12 @@
 import type { Env, FileLock } from '../env/env.js'
-import { joinPath, LOCK_NAME, logFileName, parseFileName, segmentFileName } from '../env/file-names.js'
+import {
+  blobFileName,
+  joinPath,
+  LOCK_NAME,
+  logFileName,
+  parseFileName,
+  segmentFileName,
+} from '../env/file-names.js'
 import { errorCode } from '../env/system-error.js'
 import { readFully, writeFully } from '../env/write-fully.js'
 import { corruption, ioError, VarveError } from '../errors.js'
@@ -140,7 +147,7 @@ export class BackupDirectory {
       for (const inner of fs.list(path)) {
         const kind = parseFileName(inner)?.kind
         const innerPath = joinPath(path, inner)
-        const isOurs = kind === 'segment' || kind === 'log' || kind === 'temporary'
+        const isOurs = kind === 'segment' || kind === 'blob' || kind === 'log' || kind === 'temporary'
         if (isOurs && !needed.has(innerPath))
           yield { path: innerPath, sizeBytes: fs.stat(innerPath)?.sizeBytes ?? 0 }
       }
@@ -190,7 +197,8 @@ export class BackupDirectory {
 
 /** The name of a file of a store, there and here. */
 export function nameOf({ kind, number }: Pick<BackupFile, 'kind' | 'number'>): string {
-  return kind === 'segment' ? segmentFileName(number) : logFileName(number)
+  if (kind === 'log') return logFileName(number)
+  return kind === 'segment' ? segmentFileName(number) : blobFileName(number)
 }
 
 function isOurs(name: string): boolean {

@@ -14,7 +14,7 @@
  *
  * Invariants
  *  B1 A backup is there once its file has its name, and then every file that it names is durable.
- *  B2 `edit` is the version whose segments are the files of kind segment: all of them, and no others.
+ *  B2 `edit` is the version whose files are those of the kinds segment and blob: all of them, and no others.
  *  B3 `previous`, unless 0, is an older backup of the same history of the same store; the logs of this backup hold
  *     every position after it, up to `position`. With no `previous` there are no logs.
  *  B4 One name under one store id has the same bytes in every backup that names it.
@@ -32,7 +32,7 @@ const FORMAT_VERSION = 1
 const HEADER_BYTES = 16
 const AUTHENTICATED = 1
 const ENCRYPTED = 2
-const KINDS = ['segment', 'log'] as const
+const KINDS = ['segment', 'log', 'blob'] as const
 /** As for a segment that a follower fetches: what claims to be larger was not written by us. */
 const FILE_BYTES_MAX = 2 ** 46
 const FILE_NUMBER_MAX = 2 ** 48
@@ -41,12 +41,13 @@ const SUFFIX = '.backup'
 
 export interface BackupFile {
   readonly kind: (typeof KINDS)[number]
+  /** Of a blob file its id. */
   readonly number: number
   readonly sizeBytes: number
   /** CRC-32 of the file: by it a store knows its segments. */
   readonly crc: number
   readonly sha256: Buffer
-  /** Of a log file; 0 and 0 of a segment. */
+  /** Of a log file; else 0 and 0. */
   readonly basePosition: Position
   readonly lastPosition: Position
 }

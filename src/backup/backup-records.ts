@@ -1,8 +1,9 @@
 import { corruption, VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import { dataFilesOf } from '../version/data-files.js'
 import { findEditFault } from '../version/edit-fault.js'
 import { findOverlap, Version } from '../version/version.js'
-import type { BackupDirectory } from './backup-directory.js'
+import { type BackupDirectory, nameOf } from './backup-directory.js'
 import { editOf } from './backup-edit.js'
 import { type BackupRecord, backupFileName, backupName, parseBackupFileName } from './backup-format.js'
 import type { BackupInfo } from './contract.js'
@@ -46,7 +47,7 @@ export function findNumber(directory: BackupDirectory, name: string | undefined)
   throw new VarveError('VARVE_INVALID_ARGUMENT', `there ${what} at ${directory.path}`)
 }
 
-/** The segments of a backup as a version. @throws VarveError `VARVE_CORRUPTION` where they are not its files. */
+/** The segments and blob files of a backup as a version. @throws VarveError `VARVE_CORRUPTION` where they are not its files. */
 export function versionOf(directory: BackupDirectory, record: BackupRecord): Version {
   const path = `${directory.path}/${backupFileName(record.number)}`
   const edit = editOf(directory, record)
@@ -55,15 +56,15 @@ export function versionOf(directory: BackupDirectory, record: BackupRecord): Ver
   const version = Version.EMPTY.applyUnchecked(edit)
   const overlap = findOverlap(version, edit)
   if (overlap) throw corruption(path, 0, overlap)
-  const files = new Map(record.files.map((file) => [`${file.kind} ${file.number}`, file]))
-  const metas = [...version.segments()]
-  for (const { number, sizeBytes, checksum } of metas) {
-    const file = files.get(`segment ${number}`)
+  const files = new Map(record.files.map((file) => [nameOf(file), file]))
+  const data = dataFilesOf(version)
+  for (const { name, sizeBytes, checksum } of data) {
+    const file = files.get(name)
     if (file?.sizeBytes !== sizeBytes || file.crc !== checksum)
-      throw corruption(path, 0, `segment ${number} is not the file that is listed`)
+      throw corruption(path, 0, `${name} is not the file that is listed`)
   }
-  if (metas.length !== record.files.filter(({ kind }) => kind === 'segment').length)
-    throw corruption(path, 0, 'it lists other segments than it has')
+  if (data.length !== record.files.filter(({ kind }) => kind !== 'log').length)
+    throw corruption(path, 0, 'it lists other files than it has')
   if (version.flushedPosition !== record.position || version.lineage === undefined)
     throw corruption(path, 0, 'an incomplete version')
   return version

@@ -33,9 +33,9 @@ export async function writeRestored(
   const end = directory.read(number)
   const { base, next } = findSources(directory, end, wanted)
   const version = versionOf(directory, base)
-  const segments = base.files.filter(({ kind }) => kind === 'segment')
+  const data = base.files.filter(({ kind }) => kind !== 'log')
   const logs = neededLogs(next, base.position, wanted)
-  for (const { sizeBytes } of [...segments, ...logs]) pace.expect(sizeBytes)
+  for (const { sizeBytes } of [...data, ...logs]) pace.expect(sizeBytes)
   const log = `${target}.log.partial`
   if (env.fs.stat(log)) throw invalid(`${log} exists already`)
   try {
@@ -45,7 +45,7 @@ export async function writeRestored(
     return await assembleStore(env, {
       target,
       version,
-      stageSegments: (staged) => copyOut(directory, base, segments, staged, pace),
+      stageSegments: (staged) => copyOut(directory, base, data, staged, pace),
       log,
       to: to ?? base.position,
       onProgress: () => pace.throwIfEnded(),

@@ -1,5 +1,5 @@
 import type { Env } from '../env/env.js'
-import { joinPath, segmentFileName } from '../env/file-names.js'
+import { joinPath } from '../env/file-names.js'
 import { ioError, VarveError } from '../errors.js'
 import {
   BATCH_HEADER_BYTES,
@@ -28,6 +28,7 @@ import { Lookup } from '../tree/tree-view.js'
 import { cloneBytes, copyBytes } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { checkOptionNames, type OptionNames } from '../util/option-names.js'
+import { dataFilesOf } from '../version/data-files.js'
 import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 
@@ -61,7 +62,7 @@ export interface AssemblyPlan {
   readonly target: string
   /** Of which the segments, and what they hold, are the start. */
   readonly version: Version
-  /** Puts every segment of `version` into a directory, whole and durable, but for its name. */
+  /** Puts every segment and blob file of `version` into a directory, whole and durable, but for its name. */
   readonly stageSegments: (staged: string) => Promise<void>
   /** The directory with the log files that it goes on with. */
   readonly log: string
@@ -126,8 +127,7 @@ async function linkSegments(
   version: Version,
   staged: string,
 ): Promise<void> {
-  for (const { number } of version.segments()) {
-    const name = segmentFileName(number)
+  for (const { name } of dataFilesOf(version)) {
     await copyFile(env, joinPath(from!, name), joinPath(staged, name))
   }
 }

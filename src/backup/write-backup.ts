@@ -4,12 +4,12 @@ import { corruption, ioError, VarveError } from '../errors.js'
 import { batchSizeBytes } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { LogFileInfo } from '../log/log-retention.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
 import { LogTail } from '../store/log-tail.js'
 import { verifyLog } from '../store/maintenance.js'
 import type { Store } from '../store/store.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
+import { type DataFile, dataFilesOf } from '../version/data-files.js'
 import { type Version, wholeEdit } from '../version/version.js'
 import type { BackupDirectory } from './backup-directory.js'
 import { nameOf } from './backup-directory.js'
@@ -107,12 +107,12 @@ class BackupWriter {
     const createdMs = env.clock.wallMs()
     const position = version.flushedPosition
     this.#directory.makeFolder(storeId)
-    const segments = [...version.segments()]
-    for (const meta of segments) if (!this.#knownSegment(meta)) this.#pace.expect(meta.sizeBytes)
+    const data = dataFilesOf(version)
+    for (const file of data) if (!this.#knownFile(file)) this.#pace.expect(file.sizeBytes)
     // Logs first: they are what may be trimmed meanwhile.
     const logs = await this.#copyLogs(version)
     const files: BackupFile[] = []
-    for (const meta of segments) files.push(this.#knownSegment(meta) ?? (await this.#copySegment(meta)))
+    for (const file of data) files.push(this.#knownFile(file) ?? (await this.#copyFile(file)))
     files.push(...(logs ?? []))
     this.#syncFolder()
     const number = this.#earlier.highest + 1
@@ -138,23 +138,21 @@ class BackupWriter {
   }
 
   /** What an earlier backup has of it, if it is still there. */
-  #knownSegment(meta: SegmentMeta): BackupFile | undefined {
-    const known = this.#known.get(nameOf({ kind: 'segment', number: meta.number }))
+  #knownFile({ name, sizeBytes, checksum }: DataFile): BackupFile | undefined {
+    const known = this.#known.get(name)
     if (!known) return undefined
     const path = this.#directory.pathOf(this.#store.storeId, known)
-    if (known.sizeBytes !== meta.sizeBytes || known.crc !== meta.checksum) throw otherHistory(path)
+    if (known.sizeBytes !== sizeBytes || known.crc !== checksum) throw otherHistory(path)
     const isThere = this.#store.env.fs.stat(path)?.sizeBytes === known.sizeBytes
     return isThere ? known : undefined
   }
 
-  async #copySegment(meta: SegmentMeta): Promise<BackupFile> {
-    const { number, sizeBytes, checksum: crc } = meta
+  async #copyFile({ kind, number, name, sizeBytes, checksum: crc }: DataFile): Promise<BackupFile> {
     const { env, storeId, directory } = this.#store
-    const file = { kind: 'segment', number } as const
-    const path = this.#directory.pathOf(storeId, file)
-    const known = this.#known.get(nameOf(file))
+    const path = this.#directory.pathOf(storeId, { kind, number })
+    const known = this.#known.get(name)
     if (!known && this.#earlier.needed.has(path)) throw otherHistory(path)
-    const from = `${directory}/${nameOf(file)}`
+    const from = `${directory}/${name}`
     // What an attempt before this one copied whole.
     const isThere = !known && env.fs.stat(path)?.sizeBytes === sizeBytes
     let sums = isThere ? await checksumsOf(env, path, sizeBytes, this.#pace) : undefined
@@ -165,7 +163,7 @@ class BackupWriter {
     }
     if (known && !isSameDigest(known.sha256, sums.sha256)) throw otherHistory(path)
     this.#copiedBytes += sizeBytes
-    return { kind: 'segment', number, sizeBytes, crc, sha256: sums.sha256, basePosition: 0, lastPosition: 0 }
+    return { kind, number, sizeBytes, crc, sha256: sums.sha256, basePosition: 0, lastPosition: 0 }
   }
 
   /** The log since the last backup; undefined if it does not reach back that far, or there is none. */

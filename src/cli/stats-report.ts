@@ -43,7 +43,7 @@ export function describeStats(stats: Stats): string[] {
     ['entries', `${formatCount(stats.entries)} (old versions and tombstones included)`],
     [
       'on disk',
-      `${formatBytes(stats.diskBytes)} (segments ${formatBytes(stats.segmentBytes)}, log ${formatBytes(stats.logBytes)})`,
+      `${formatBytes(stats.diskBytes)} (segments ${formatBytes(stats.segmentBytes)}, blobs ${formatBytes(stats.blobs.bytes)}, log ${formatBytes(stats.logBytes)})`,
     ],
     ['consumers', formatCount(stats.consumers.length)],
     ['health', stats.health === undefined ? 'good' : stats.health.message],

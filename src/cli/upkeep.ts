@@ -169,7 +169,7 @@ async function runCheckpoint(directory: string, target: string, options: JsonOpt
   const { position } = await withStore(directory, 'write', (store) =>
     withFileProgress(
       'checkpoint',
-      { directory: `${target}.partial`, totalBytes: store.stats().segmentBytes },
+      { directory: `${target}.partial`, totalBytes: store.stats().segmentBytes + store.stats().blobs.bytes },
       store.checkpoint(target),
     ),
   )

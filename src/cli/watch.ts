@@ -69,7 +69,7 @@ function describeLook(directory: string, look: Look): string[] {
     `${directory}  ${new Date(look.timeMs).toISOString().slice(11, 19)}`,
     `position  ${formatCount(look.position)}, ${rate(look.positionsPerSecond)}/s, flushed up to ${formatCount(look.flushedPosition)}`,
     `writes    ${rate(look.opsPerSecond)} operations/s, ${formatBytes(Math.round(look.bytesPerSecond))}/s`,
-    `on disk   segments ${formatBytes(look.segmentBytes)}, log ${formatBytes(look.logBytes)}`,
+    `on disk   segments ${formatBytes(look.segmentBytes)}, blobs ${formatBytes(look.blobs.bytes)}, log ${formatBytes(look.logBytes)}`,
     ...describeTree(look),
     "from the files: caches, snapshots and stalls are known to the store's own process, in its stats()",
   ]

@@ -4,9 +4,10 @@ import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { SegmentBuilder } from '../segment/segment-builder.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import { assert } from '../util/assert.js'
 import { type Bytes, cloneBytes, compareBytes } from '../util/bytes.js'
+import { BlobOutput } from './blob-output.js'
 import type { OutputOptions } from './segment-job.js'
 
 /**
@@ -19,6 +20,7 @@ export class OutputWriter {
   readonly #basePosition: Position
   readonly #tombstones: readonly RangeTombstone[]
   readonly #segments: SegmentMeta[] = []
+  readonly #blobs: BlobOutput
   #builder: SegmentBuilder | undefined
   #used = 0
   /** Where the current output starts; undefined: at the first key of all. */
@@ -34,6 +36,7 @@ export class OutputWriter {
     this.#options = options
     this.#basePosition = basePosition
     this.#tombstones = tombstones
+    this.#blobs = new BlobOutput(env, options)
   }
 
   add(entry: EntryIterator, isNewKey: boolean): void {
@@ -47,18 +50,23 @@ export class OutputWriter {
     }
     this.#builder ??= this.#startSegment()
     const { bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd } = entry
-    this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+    const mayBeApart = valueStart !== keyEnd || valueEnd - valueStart >= this.#options.blobMinBytes
+    const apart = mayBeApart ? this.#blobs.setApart(entry) : undefined
+    if (apart)
+      this.#builder.add(apart.bytes, 0, apart.keyEnd, kind, position, apart.valueStart, apart.valueEnd)
+    else this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
   }
 
-  finish(): SegmentMeta[] {
+  finish(): { readonly segments: readonly SegmentMeta[]; readonly blobs: readonly BlobMeta[] } {
     if (!this.#builder && this.#tombstones.length > 0) this.#builder = this.#startSegment()
     this.#closeSegment(undefined)
-    return this.#segments
+    return { segments: this.#segments, blobs: this.#blobs.finish() }
   }
 
   /** Removes whatever was written. */
   abandon(): void {
     this.#builder?.abandon()
+    this.#blobs.abandon()
     for (let i = 0; i < this.#used; i++) {
       const path = joinPath(this.#options.directory, segmentFileName(this.#options.firstFileNumber + i))
       if (this.#env.fs.stat(path)) this.#env.fs.remove(path)

@@ -23,7 +23,7 @@ import { unreachable } from '../util/assert.js'
 import { asBuffer, type Bytes } from '../util/bytes.js'
 import { jobHost } from './job-host.js'
 import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten, VerifyJob } from './segment-job.js'
-import { verifySegment } from './verify-segment.js'
+import { verifyBlob, verifySegment } from './verify-segment.js'
 import { writeSegments } from './write-segments.js'
 
 /** The work of a job, in steps that each take well under a millisecond (but for a flush's sort). */
@@ -35,6 +35,8 @@ export function runJob(env: Env, job: AnyJob): Generator<void, AnyResult> {
       return runMerge(env, job)
     case 'verify':
       return verifySegment(env, job)
+    case 'verify-blob':
+      return verifyBlob(env, job)
     default:
       return unreachable(job)
   }

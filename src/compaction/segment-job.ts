@@ -1,7 +1,7 @@
 import type { Job, JobResult } from '../env/job.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 
 /** What every job that writes segments is told. Plain data: it crosses threads. */
 export interface OutputOptions extends Job {
@@ -11,6 +11,12 @@ export interface OutputOptions extends Job {
   readonly segmentBytes: number
   readonly blockBytes: number
   readonly isCompressed: boolean
+  /** Values from this size on are set apart. */
+  readonly blobMinBytes: number
+  /** The blob files that are written are numbered from here. */
+  readonly firstBlobId: number
+  /** Blob files that are given up: what an entry refers to in them is written anew. */
+  readonly movedBlobs: readonly number[]
   /** Ascending positions that readers hold. */
   readonly snapshots: readonly Position[]
   /** Where older data may be: sorted, not overlapping. */
@@ -37,9 +43,16 @@ export interface VerifyJob extends Job {
   readonly segment: SegmentMeta
 }
 
+/** Checks every byte of one blob file. */
+export interface VerifyBlobJob extends Job {
+  readonly kind: 'verify-blob'
+  readonly blob: BlobMeta
+}
+
 export interface SegmentsWritten extends JobResult {
   readonly kind: 'written'
   readonly segments: readonly SegmentMeta[]
+  readonly blobs: readonly BlobMeta[]
   readonly entriesRead: number
   /** Older versions, deleted entries and tombstones that nobody can see any more. */
   readonly entriesDropped: number
@@ -53,5 +66,9 @@ export interface SegmentVerified extends JobResult {
   readonly entries: number
 }
 
-export type AnyJob = FlushJob | MergeJob | VerifyJob
-export type AnyResult = SegmentsWritten | SegmentVerified
+export interface BlobVerified extends JobResult {
+  readonly kind: 'blob-verified'
+}
+
+export type AnyJob = FlushJob | MergeJob | VerifyJob | VerifyBlobJob
+export type AnyResult = SegmentsWritten | SegmentVerified | BlobVerified

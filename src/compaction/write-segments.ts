@@ -29,11 +29,11 @@ export function* writeSegments(
   let isDone = false
   try {
     const counts = yield* copyVisible(input, output, options.snapshots, hidden, older)
-    const segments = output.finish()
+    const written = output.finish()
     env.fs.syncDirectory(options.directory)
     isDone = true
     const tombstoneHorizon = Math.max(counts.tombstoneHorizon, hidden.horizon)
-    return { kind: 'written', segments, ...counts, tombstoneHorizon }
+    return { kind: 'written', ...written, ...counts, tombstoneHorizon }
   } finally {
     if (!isDone) output.abandon()
   }

@@ -30,7 +30,7 @@ export const CIPHER_HEADER_BYTES = SALT_BYTES + TAG_BYTES
 const UPDATE_BYTES = 512 * 1024
 
 /** Segments get other numbers in copies; logs and manifests have theirs in their key. */
-export type EncryptedKind = 'log' | 'segment' | 'manifest' | 'backup'
+export type EncryptedKind = 'log' | 'segment' | 'blob' | 'manifest' | 'backup'
 
 /** Holds a store's key, and nothing gives it out. Makes what encrypts and decrypts single files. */
 export class Vault {

@@ -1,9 +1,9 @@
 /** Every name the store gives to a file. Anything else in the directory is not ours and is never touched. */
-export type FileKind = 'log' | 'segment' | 'manifest' | 'current' | 'lock' | 'temporary'
+export type FileKind = 'log' | 'segment' | 'blob' | 'manifest' | 'current' | 'lock' | 'temporary'
 
 export interface ParsedFileName {
   readonly kind: FileKind
-  /** 0 for the kinds that carry no number. */
+  /** Of a blob file its id; 0 for the kinds that carry no number. */
   readonly number: number
 }
 
@@ -12,6 +12,8 @@ export const LOCK_NAME = 'LOCK'
 export const CURRENT_TEMPORARY_NAME = 'CURRENT.tmp'
 
 const MIN_DIGITS = 6
+const BLOB_DIGITS = 12
+const BLOB = /^([0-9a-f]{12})\.blob(\.tmp)?$/
 const NUMBERED: readonly (readonly [FileKind, RegExp])[] = [
   ['log', /^(\d{6,})\.log$/],
   ['segment', /^(\d{6,})\.seg$/],
@@ -32,6 +34,11 @@ export function segmentFileName(number: number): string {
   return `${digits(number)}.seg`
 }
 
+/** Twelve hex digits: an id is no number of the store's, and does not look like one. */
+export function blobFileName(id: number): string {
+  return `${id.toString(16).padStart(BLOB_DIGITS, '0')}.blob`
+}
+
 export function manifestFileName(number: number): string {
   return `MANIFEST-${digits(number)}`
 }
@@ -41,6 +48,9 @@ export function parseFileName(name: string): ParsedFileName | undefined {
   if (name === CURRENT_NAME) return { kind: 'current', number: 0 }
   if (name === LOCK_NAME) return { kind: 'lock', number: 0 }
   if (name === CURRENT_TEMPORARY_NAME) return { kind: 'temporary', number: 0 }
+  const [, blobId, suffix] = BLOB.exec(name) ?? []
+  if (blobId !== undefined)
+    return { kind: suffix ? 'temporary' : 'blob', number: suffix ? 0 : Number.parseInt(blobId, 16) }
   for (const [kind, pattern] of NUMBERED) {
     const text = pattern.exec(name)?.[1]
     if (text === undefined) continue

@@ -2,6 +2,7 @@ import { EXPIRY_BYTES, expiryBetween, KIND_DEL, KIND_PUT, KIND_PUT_UNTIL } from 
 import { ALL_KEYS, type KeyRange, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
+import { isApart } from '../segment/blob-format.js'
 import { BlockNeeded, ReadContext } from '../segment/read-context.js'
 import type { BatchOp, ClosableIterator } from '../store/contract.js'
 import type { LogPin } from '../store/log-archive.js'
@@ -127,7 +128,8 @@ export class CompactedFeed<K, V> implements ClosableIterator<Change<K, V>> {
       }
       const { bytes, keyStart, keyEnd, position, valueStart, valueEnd } = scan.current
       const kind = valueStart > keyEnd ? KIND_PUT_UNTIL : scan.current.kind
-      const isLeft = kind !== KIND_DEL && valueEnd - keyEnd > VALUE_BYTES_KEPT
+      const isLarge = kind !== KIND_DEL && valueEnd - keyEnd > VALUE_BYTES_KEPT
+      const isLeft = isLarge || isApart(bytes, keyEnd, valueStart, valueEnd)
       window.add(position, kind, bytes, keyStart, keyEnd, isLeft ? -1 : valueEnd)
       if (window.isFull) for (const _ of window.shrink()) await this.#turn()
       if (count % CHECK_EVERY === 0) await this.#turn()

@@ -129,7 +129,7 @@ export class StoreTransaction<K, V> implements OpenTransaction<K, V> {
     const prepared = this.#prepare(key)
     const own = this.#writes?.find(prepared)
     if (own) return own.value !== undefined
-    return (await this.#typed.reader.get(key, this.#noteRead(prepared), () => true)) ?? false
+    return this.#typed.reader.has(key, this.#noteRead(prepared))
   }
 
   entries(range: Range<K> = {}): AsyncIterableIterator<[K, V]> {

@@ -31,7 +31,8 @@ export const KIND_PUT_UNTIL = 6
 
 /** When an entry expires stands between its key and its value. */
 export const EXPIRY_BYTES = 6
-export const EXPIRY_MAX = 2 ** 48 - 1
+/** One below the highest number there is room for, which marks what is no time. */
+export const EXPIRY_MAX = 2 ** 48 - 2
 
 export const KEY_BYTES_MAX = 65_535
 export const VALUE_BYTES_MAX = 256 * 2 ** 20
@@ -111,7 +112,12 @@ export function findBatchFault(bytes: Bytes, at: number, end: number): string | 
     if (op + OP_HEADER_BYTES > batchEnd) return 'an operation outside its batch'
     const kind = bytes[op]!
     if (kind < KIND_PUT || kind > KIND_PUT_UNTIL) return `an operation of kind ${kind}`
-    if (kind === KIND_PUT_UNTIL && opValueLength(bytes, op) < EXPIRY_BYTES) return 'a put without its expiry'
+    if (kind === KIND_PUT_UNTIL) {
+      if (opValueLength(bytes, op) < EXPIRY_BYTES) return 'a put without its expiry'
+      const keyEnd = op + OP_HEADER_BYTES + opKeyLength(bytes, op)
+      if (keyEnd + EXPIRY_BYTES <= batchEnd && readU48(bytes, keyEnd) > EXPIRY_MAX)
+        return 'a put with no expiry'
+    }
     op += opSizeBytes(bytes, op)
     if (op > batchEnd) return 'an operation longer than its batch'
   }

@@ -1,4 +1,5 @@
-import { WeightedCache } from '../cache/weighted-cache.js'
+import { blobBytesOf } from '../compaction/blob-garbage.js'
+import { jobHost } from '../compaction/job-host.js'
 import type { Env } from '../env/env.js'
 import { joinPath, manifestFileName, segmentFileName } from '../env/file-names.js'
 import { readWhole } from '../env/write-fully.js'
@@ -19,9 +20,10 @@ import {
   opValueStart,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
+import { isApart, valueBytesOf } from '../segment/blob-format.js'
 import { type Block, EntryFields } from '../segment/block.js'
 import { BLOCKING } from '../segment/read-context.js'
-import { ReadPacer } from '../segment/read-pacer.js'
+import type { BlobUse } from '../segment/segment-format.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
@@ -81,9 +83,11 @@ export function readSegment(env: Env, directory: string, number: number): Segmen
     throw new VarveError('VARVE_INVALID_ARGUMENT', `the store has no segment ${segmentFileName(number)}`)
   const reader = openSegment(env, directory, meta)
   const { sizeBytes, checksum } = meta
+  const { blobs, ...counts } = reader.properties
+  const apart = { blobFiles: blobs.length, blobBytes: blobBytesOf(meta) }
   return {
     file: reader.path,
-    properties: { sizeBytes, checksum, blocks: reader.index.count, ...reader.properties },
+    properties: { sizeBytes, checksum, blocks: reader.index.count, ...counts, ...apart },
     entries: () => entriesOf(reader),
     tombstones: reader.tombstones.all,
     close: () => reader.close(),
@@ -101,6 +105,7 @@ export interface SampledEntry {
 /**
  * Entries of about `blockCount` blocks, evenly spread over all segments. Where there are more, a block is chosen in
  * proportion to its size, and stands for as many as that makes: so few blocks of large values are not overlooked.
+ * How many values stand apart a segment itself says.
  */
 export function* sampleEntries(env: Env, directory: string, blockCount: number): Iterable<SampledEntry> {
   const manifest = recoverManifest(env, directory)
@@ -110,6 +115,7 @@ export function* sampleEntries(env: Env, directory: string, blockCount: number):
   let next = strideBytes / 2
   for (const meta of metas) {
     const reader = openSegment(env, directory, meta)
+    const apart: SampledEntry[] = []
     try {
       const { index } = reader
       for (let i = 0; i < index.count; i++) {
@@ -117,25 +123,45 @@ export function* sampleEntries(env: Env, directory: string, blockCount: number):
         passedBytes += sizeBytes
         if (passedBytes <= next) continue
         while (next < passedBytes) next += strideBytes
-        yield* sampledOf(reader.block(i, BLOCKING), Math.max(1, strideBytes / sizeBytes))
+        yield* sampledOf(reader.block(i, BLOCKING), Math.max(1, strideBytes / sizeBytes), apart)
       }
+      yield* weighApart(meta, apart)
     } finally {
       reader.close()
     }
   }
 }
 
-function* sampledOf(block: Block, weight: number): Generator<SampledEntry> {
+/** What of the values that stand apart was met stands for all of them; where nothing was, their average does. */
+function* weighApart(meta: SegmentMeta, met: readonly SampledEntry[]): Generator<SampledEntry> {
+  const sum = (of: (use: BlobUse) => number) => meta.blobs.reduce((total, use) => total + of(use), 0)
+  const count = sum((use) => use.count)
+  if (count === 0) return
+  const keyBytes = Math.round(meta.keyBytes / meta.entryCount)
+  const average = {
+    kind: 'put' as const,
+    keyBytes,
+    weight: 1,
+    valueBytes: Math.round(sum((use) => use.valueBytes) / count),
+  }
+  for (const entry of met.length > 0 ? met : [average])
+    yield { ...entry, weight: count / Math.max(1, met.length) }
+}
+
+/** @param apart gets those whose values stand apart. */
+function* sampledOf(block: Block, weight: number, apart: SampledEntry[]): Generator<SampledEntry> {
   const fields = new EntryFields()
   for (let i = 0; i < block.count; i++) {
     block.read(i, fields)
     const { kind, keyStart, keyEnd, valueStart, valueEnd } = fields
-    yield {
+    const entry: SampledEntry = {
       kind: kind === KIND_PUT ? 'put' : 'del',
       keyBytes: keyEnd - keyStart,
-      valueBytes: valueEnd - valueStart,
+      valueBytes: valueBytesOf(block.bytes, keyEnd, valueStart, valueEnd),
       weight,
     }
+    if (isApart(block.bytes, keyEnd, valueStart, valueEnd)) apart.push(entry)
+    else yield entry
   }
 }
 
@@ -148,10 +174,7 @@ export function* readManifest(env: Env, directory: string): Iterable<Record<stri
 }
 
 function openSegment(env: Env, directory: string, meta: SegmentMeta): SegmentReader {
-  const cache = new WeightedCache(0)
-  const blockReads = { hits: 0, misses: 0 }
-  const pacer = new ReadPacer(env.clock)
-  return new SegmentReader({ env, directory, cache, pacer, blockReads }, meta)
+  return new SegmentReader(jobHost(env, directory), meta)
 }
 
 function recordOf({ path, frameOffset, position, timestampMs, bytes, batchOffset }: LogPiece): LogRecord {
@@ -185,6 +208,7 @@ function* entriesOf(reader: SegmentReader): ReturnType<SegmentReport['entries']>
   for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
     const { bytes, keyStart, keyEnd, position, kind, valueStart, valueEnd } = iterator
     const key = cloneBytes(bytes, keyStart, keyEnd)
-    yield { key, position, kind: kind === KIND_PUT ? 'put' : 'del', valueBytes: valueEnd - valueStart }
+    const valueBytes = valueBytesOf(bytes, keyEnd, valueStart, valueEnd)
+    yield { key, position, kind: kind === KIND_PUT ? 'put' : 'del', valueBytes }
   }
 }

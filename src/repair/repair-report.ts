@@ -15,11 +15,11 @@ export interface RepairLoss {
   /** Where it was. */
   readonly file: string
   /**
-   * `block` some keys of a segment; `segment` all of them; `tombstones` ranges that were cleared, whose keys may be
+   * `block` some keys of a segment; `segment` all of them; `blob` values that stood apart in it; `tombstones` ranges that were cleared, whose keys may be
    * back; `log` batches; `manifest` states of consumers, and which segments had been replaced, so that deleted keys
    * may be back; `history` changes that are only in the copies now, while their data is not lost.
    */
-  readonly kind: 'block' | 'segment' | 'tombstones' | 'log' | 'manifest' | 'history'
+  readonly kind: 'block' | 'segment' | 'blob' | 'tombstones' | 'log' | 'manifest' | 'history'
   /** Keys above `after`, up to and with `upTo`, may be lost, or be there in an older version. */
   readonly after?: Uint8Array
   /** The last key, see `after`. */

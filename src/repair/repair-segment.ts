@@ -1,3 +1,4 @@
+import { checksumOf } from '../compaction/file-checksum.js'
 import { jobHost } from '../compaction/job-host.js'
 import { verifySegment } from '../compaction/verify-segment.js'
 import type { Env, File } from '../env/env.js'
@@ -17,6 +18,7 @@ import { SegmentReader } from '../segment/segment-reader.js'
 import { type Bytes, cloneBytes, compareRanges } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import type { DamagedFile, RepairLoss } from './repair-report.js'
+import { SoundValues } from './sound-values.js'
 
 /** As the default of stores. */
 const BLOCK_BYTES = 8192
@@ -24,7 +26,6 @@ const BLOCK_BYTES = 8192
 const SCAN_BLOCK_BYTES_MAX = 256 * 1024
 /** The same after damage, where a block is looked for at every byte. */
 const RESYNC_BLOCK_BYTES_MAX = 16 * 1024
-const CHECKSUM_READ_BYTES = 1024 * 1024
 
 /** A segment file that is read past damage. */
 interface Source {
@@ -71,7 +72,14 @@ export function* describeSegment(
   try {
     const { sizeBytes, checksum } = yield* checksumOf(env, path)
     const bare = { number, sizeBytes, checksum, range: { start: Buffer.alloc(0), end: undefined } }
-    const counts = { entryCount: 0, delCount: 0, rangeTombstoneCount: 0, keyBytes: 0, valueBytes: 0 }
+    const counts = {
+      entryCount: 0,
+      delCount: 0,
+      rangeTombstoneCount: 0,
+      keyBytes: 0,
+      valueBytes: 0,
+      blobs: [],
+    }
     const reader = new SegmentReader(jobHost(env, directory), {
       ...bare,
       ...counts,
@@ -85,24 +93,6 @@ export function* describeSegment(
   } catch (error) {
     if (error instanceof VarveError && error.code !== 'VARVE_KEY') return undefined
     throw error
-  }
-}
-
-function* checksumOf(env: Env, path: string): Generator<void, { sizeBytes: number; checksum: number }> {
-  const file = openFile(env, path)
-  try {
-    const sizeBytes = file.sizeBytes()
-    const buffer = Buffer.allocUnsafeSlow(Math.min(sizeBytes, CHECKSUM_READ_BYTES))
-    let checksum = 0
-    for (let at = 0; at < sizeBytes; at += buffer.length) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at))
-      readFully(file, piece, at)
-      checksum = crc32(piece, 0, piece.length, checksum)
-      yield
-    }
-    return { sizeBytes, checksum }
-  } finally {
-    file.close()
   }
 }
 
@@ -153,13 +143,15 @@ function* writeBlocks(
 ): Generator<void, SegmentMeta | undefined> {
   const options = { env, directory, number, blockBytes: BLOCK_BYTES, isCompressed: true, basePosition: 0 }
   const builder = new SegmentBuilder(options)
+  const values = new SoundValues(env, directory)
   try {
-    const writer = new OrderedWriter(builder, range)
+    const writer = new OrderedWriter(builder, values, range)
     for (const block of blocks) {
       if (block && !writer.add(block))
         lost.push({ file: joinPath(directory, segmentFileName(number)), kind: 'block' })
       yield
     }
+    lost.push(...values.lost)
     for (const tombstone of tombstones) builder.addTombstone(tombstone)
     if (builder.isEmpty) {
       builder.abandon()
@@ -170,19 +162,23 @@ function* writeBlocks(
   } catch (error) {
     builder.abandon()
     throw error
+  } finally {
+    values.close()
   }
 }
 
 /** Takes entries only in their order: a block that was misdirected, or is there twice, has a right checksum too. */
 class OrderedWriter {
   readonly #builder: SegmentBuilder
+  readonly #values: SoundValues
   readonly #range: KeyRange | undefined
   readonly #fields = new EntryFields()
   #lastKey: Bytes | undefined
   #lastPosition = 0
 
-  constructor(builder: SegmentBuilder, range: KeyRange | undefined) {
+  constructor(builder: SegmentBuilder, values: SoundValues, range: KeyRange | undefined) {
     this.#builder = builder
+    this.#values = values
     this.#range = range
   }
 
@@ -198,7 +194,8 @@ class OrderedWriter {
         continue
       }
       const { keyStart, keyEnd, kind, position, valueStart, valueEnd } = fields
-      this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+      if (this.#values.isSound(bytes, fields))
+        this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
       this.#lastKey = cloneBytes(bytes, keyStart, keyEnd)
       this.#lastPosition = position
     }

@@ -1,13 +1,22 @@
 import { EXPIRY_CURSOR, EXPIRY_MARK } from '../access/expiry.js'
+import { checksumOf, verifyChecksum } from '../compaction/file-checksum.js'
 import { runJob } from '../compaction/run-job.js'
 import type { AnyJob, SegmentsWritten } from '../compaction/segment-job.js'
 import type { Env } from '../env/env.js'
-import { CURRENT_NAME, joinPath, LOCK_NAME, logFileName, segmentFileName } from '../env/file-names.js'
+import {
+  blobFileName,
+  CURRENT_NAME,
+  joinPath,
+  LOCK_NAME,
+  logFileName,
+  segmentFileName,
+} from '../env/file-names.js'
 import { ioError, VarveError } from '../errors.js'
 import { ALL_KEYS, type KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import { newBlobId } from '../segment/blob-format.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import type { EncryptionOptions } from '../store/contract.js'
 import { type DirectoryListing, listDirectory } from '../store/directory.js'
 import { copyFile, verifyLog } from '../store/maintenance.js'
@@ -24,6 +33,8 @@ import { damageOf, describeSegment, findSegmentDamage, saveSegment } from './rep
 
 const SEGMENT_BYTES = 32 * 2 ** 20
 const BLOCK_BYTES = 8192
+/** As the default of stores. */
+const BLOB_MIN_BYTES = 64 * 1024
 /** Segments that one merge may write; what is beyond goes into the last. */
 const MERGE_SEGMENTS_MAX = 100_000
 /** How long a step may hold the thread. */
@@ -68,13 +79,17 @@ class Repair {
     const storeId = manifest?.storeId ?? this.#anyStoreId()
     if (manifest) this.#noteVersion(manifest.version)
     const segments = manifest ? await this.#checkSegments(manifest.version) : await this.#gatherSegments()
+    if (manifest) await this.#checkBlobs(manifest.version)
     const areLogsSound = manifest !== undefined && this.#checkLogs(manifest)
     if (areLogsSound) await this.#checkHistory(manifest)
     if (this.#damaged.length === 0) return this.#report(segments, undefined)
     if (!areLogsSound) segments.push(...(await this.#saveLogs(storeId, manifest?.version)))
     const kept = manifest ? segments : await this.#mergeAll(segments)
+    const blobs = await this.#describeBlobs(kept)
+    for (const { kind, number, name } of this.#listing.files)
+      if (kind === 'blob' && !blobs.has(number)) this.#replaced.add(name)
     const copies = await this.#copyReplaced()
-    await this.#install(kept, manifest, areLogsSound)
+    await this.#install(kept, blobs, manifest, areLogsSound)
     this.#removeReplaced()
     return this.#report(kept, copies)
   }
@@ -114,6 +129,31 @@ class Repair {
       }
     }
     return kept
+  }
+
+  /** Also values that no segment refers to any more: a copy of the file must be what it is said to be. */
+  async #checkBlobs(version: Version): Promise<void> {
+    for (const blob of version.blobs.values()) {
+      const path = joinPath(this.#directory, blobFileName(blob.id))
+      if (this.#damaged.some(({ file }) => file === path)) continue
+      try {
+        await this.#finish(verifyChecksum(this.#env, path, blob))
+      } catch (error) {
+        this.#damaged.push(damageOf(error, path))
+      }
+      this.#advance(blobFileName(blob.id))
+    }
+  }
+
+  /** The blob files that segments refer to, as they are now. */
+  async #describeBlobs(segments: readonly Found[]): Promise<ReadonlyMap<number, BlobMeta>> {
+    const blobs = new Map<number, BlobMeta>()
+    for (const { blobId: id } of segments.flatMap(({ meta }) => meta.blobs)) {
+      if (blobs.has(id)) continue
+      const path = joinPath(this.#directory, blobFileName(id))
+      blobs.set(id, { id, ...(await this.#finish(checksumOf(this.#env, path))) })
+    }
+    return blobs
   }
 
   /** Without a manifest: every segment there is, also such as had been merged into others already. */
@@ -250,12 +290,16 @@ class Repair {
   #output(fileNumberCount: number, segmentBytes: number, olderRanges: readonly KeyRange[]) {
     const firstFileNumber = this.#nextNumber
     this.#nextNumber += fileNumberCount
-    const sizes = { segmentBytes, blockBytes: BLOCK_BYTES, isCompressed: true }
+    const sizes = { segmentBytes, blockBytes: BLOCK_BYTES, blobMinBytes: BLOB_MIN_BYTES, isCompressed: true }
+    const taken = this.#listing.files.filter(({ kind }) => kind === 'blob').map(({ number }) => number)
+    const firstBlobId = newBlobId((bytes) => this.#env.random.fill(bytes), taken)
     return {
       directory: this.#directory,
       firstFileNumber,
       fileNumberCount,
       ...sizes,
+      firstBlobId,
+      movedBlobs: [],
       snapshots: [],
       olderRanges,
     }
@@ -286,6 +330,7 @@ class Repair {
 
   async #install(
     kept: readonly Found[],
+    blobs: ReadonlyMap<number, BlobMeta>,
     manifest: RecoveredManifest | undefined,
     areLogsSound: boolean,
   ): Promise<void> {
@@ -303,7 +348,7 @@ class Repair {
     const known = areLogsSound
       ? {}
       : { ...own, flushedChecksum: undefined, lineage: undefined, firstLogNumber: 0 }
-    const version = new Version({ ...before, levels, cursors: this.#cursors, ...known })
+    const version = new Version({ ...before, levels, blobs, cursors: this.#cursors, ...known })
     const storeId = areLogsSound && manifest ? manifest.storeId : Buffer.alloc(STORE_ID_BYTES)
     // Without its log the store's history is another one from here on, and whoever followed it must see that.
     if (!areLogsSound) this.#env.random.fill(storeId)

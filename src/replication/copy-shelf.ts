@@ -1,10 +1,10 @@
-import { joinPath, segmentFileName } from '../env/file-names.js'
+import { joinPath } from '../env/file-names.js'
 import { readFullyAsync } from '../env/write-fully.js'
 import { ioError, VarveError } from '../errors.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { Store } from '../store/store.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { asBuffer } from '../util/bytes.js'
+import { type DataFile, dataFilesOf } from '../version/data-files.js'
 import { encodeEdit } from '../version/edit-format.js'
 import type { CopyOffer } from './messages.js'
 
@@ -17,11 +17,11 @@ interface HeldCopy {
   readonly session: string
   readonly store: Store
   readonly view: TreeView
-  readonly segments: ReadonlyMap<number, SegmentMeta>
+  readonly files: ReadonlyMap<string, DataFile>
   cancelExpiry: (() => void) | undefined
 }
 
-/** Copies of the tree that followers fetch: each keeps the segments of one moment on disk while it is read. */
+/** Copies of the tree that followers fetch: each keeps the files of one moment on disk while it is read. */
 export class CopyShelf {
   readonly #copiesMax: number
   readonly #copies = new Map<string, HeldCopy>()
@@ -39,6 +39,7 @@ export class CopyShelf {
     const added = levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta })))
     const edit = encodeEdit({
       added,
+      blobs: [...view.version.blobs.values()],
       flushedPosition,
       tombstoneHorizon,
       cursors,
@@ -47,19 +48,20 @@ export class CopyShelf {
     })
     const id = Buffer.alloc(16)
     store.env.random.fill(id)
-    const segments = new Map(added.map(({ meta }) => [meta.number, meta]))
+    // Only what is listed here is ever opened, whatever name is asked for.
+    const files = new Map(dataFilesOf(view.version).map((file) => [file.name, file]))
     const session = id.toString('hex')
-    const copy: HeldCopy = { followerId, session, store, view, segments, cancelExpiry: undefined }
+    const copy: HeldCopy = { followerId, session, store, view, files, cancelExpiry: undefined }
     this.#copies.set(session, copy)
     this.#keep(copy)
     return { session, edit: asBuffer(edit) }
   }
 
-  read(session: string, number: number): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
+  read(session: string, name: string): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
     const copy = this.#copies.get(session)
-    const meta = copy?.segments.get(number)
-    if (!copy || !meta) throw new VarveError('VARVE_POSITION_LOST', 'that copy is not held any more')
-    return { sizeBytes: meta.sizeBytes, bytes: this.#bytes(copy, meta) }
+    const file = copy?.files.get(name)
+    if (!copy || !file) throw new VarveError('VARVE_POSITION_LOST', 'that copy is not held any more')
+    return { sizeBytes: file.sizeBytes, bytes: this.#bytes(copy, file) }
   }
 
   /** The follower has fetched what it wanted, or begins anew. */
@@ -71,18 +73,18 @@ export class CopyShelf {
     for (const copy of [...this.#copies.values()]) this.#drop(copy)
   }
 
-  async *#bytes(copy: HeldCopy, meta: SegmentMeta): AsyncGenerator<Buffer> {
+  async *#bytes(copy: HeldCopy, { name, sizeBytes }: DataFile): AsyncGenerator<Buffer> {
     const { store, view } = copy
-    const path = joinPath(store.directory, segmentFileName(meta.number))
+    const path = joinPath(store.directory, name)
     // Its own hold: the copy may be given up while a last chunk is under way.
     view.acquire()
     try {
       const file = store.env.fs.open(path, 'read')
       try {
-        for (let offset = 0; offset < meta.sizeBytes; offset += CHUNK_BYTES) {
+        for (let offset = 0; offset < sizeBytes; offset += CHUNK_BYTES) {
           store.throwIfClosed()
           this.#keep(copy)
-          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, meta.sizeBytes - offset))
+          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, sizeBytes - offset))
           await readFullyAsync(file, chunk, offset)
           yield chunk
         }

@@ -1,16 +1,17 @@
 import { jobHost } from '../compaction/job-host.js'
 import type { SegmentVerified, VerifyJob } from '../compaction/segment-job.js'
 import type { Env } from '../env/env.js'
-import { joinPath, parseFileName, segmentFileName } from '../env/file-names.js'
+import { joinPath, parseFileName } from '../env/file-names.js'
 import { readFullyAsync, writeFully } from '../env/write-fully.js'
 import { corruption, ioError, VarveError } from '../errors.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
 import { SegmentReader } from '../segment/segment-reader.js'
 import type { Store } from '../store/store.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { crc32 } from '../util/crc.js'
+import { type DataFile, dataFilesOfEdit } from '../version/data-files.js'
+import { findEditFault } from '../version/edit-fault.js'
 import { decodeEdit } from '../version/edit-format.js'
-import type { VersionEdit } from '../version/version.js'
+import { Version, type VersionEdit } from '../version/version.js'
 import type { LeaderConnection } from './messages.js'
 
 /** Inside the follower's directory; no name of the store's own. */
@@ -20,12 +21,12 @@ const VERIFY_LANE = 2
 
 export interface FetchedCopy {
   readonly edit: VersionEdit
-  /** The directory in which every segment of `edit` lies, whole, verified and durable. */
+  /** The directory in which every file of `edit` lies, whole, verified and durable. */
   readonly staged: string
 }
 
 /**
- * Fetches the leader's segments into a directory of their own, under names that are made here: nothing that comes
+ * Fetches the leader's segments and blob files into a directory of their own, under names that are made here: nothing that comes
  * over the wire is ever a path. What an earlier attempt fetched whole is used again.
  * @throws VarveError `VARVE_CORRUPTION` where bytes are not what was declared, `VARVE_POSITION_LOST` where the
  * leader gave the copy up, `VARVE_KEY` where its files are not encrypted with this store's key, `VARVE_NO_SPACE`, `VARVE_IO`, `VARVE_ABORTED`.
@@ -41,12 +42,13 @@ export async function fetchCopy(
   const edit = decodeOffer(offer.edit, connection.url)
   const metas = (edit.added ?? []).map(({ meta }) => meta)
   const staged = joinPath(store.directory, STAGING_NAME)
-  prepareStaging(env, staged, metas)
-  for (const meta of metas) {
-    if (await isFetched(env, staged, meta)) continue
-    await fetchSegment(env, staged, meta, await connection.segment(offer.session, meta.number, signal))
+  const files = dataFilesOfEdit(edit)
+  prepareStaging(env, staged, files)
+  for (const file of files) {
+    if (await isFetched(env, staged, file)) continue
+    await fetchFile(env, staged, file, await connection.file(offer.session, file.name, signal))
     // Before the rest comes: the leader's files are taken as they are, and may be of another key, or of none.
-    if (meta === metas[0]) new SegmentReader(jobHost(env, staged), meta).close()
+    if (file === files[0]) new SegmentReader(jobHost(env, staged), metas[0]!).close()
   }
   attempt(staged, () => env.fs.syncDirectory(staged))
   await connection.fetched(followerId, signal)
@@ -83,15 +85,17 @@ function decodeOffer(bytes: Buffer, url: string): VersionEdit {
     if (meta.positionMax > (edit.flushedPosition ?? 0)) throw damaged(url, 'a segment from the future')
     seen.add(number)
   }
+  const fault = findEditFault(Version.EMPTY, edit)
+  if (fault) throw damaged(url, `a copy with ${fault}`)
   const isPlain = (edit.removed ?? []).length === 0 && edit.leader === undefined
   if (!isPlain || edit.flushedPosition === undefined || edit.lineage?.length !== 16)
     throw damaged(url, 'an incomplete copy')
   return edit
 }
 
-/** Keeps what may be segments of this copy, removes everything else that was staged. */
-function prepareStaging(env: Env, staged: string, metas: readonly SegmentMeta[]): void {
-  const sizes = new Map(metas.map(({ number, sizeBytes }) => [segmentFileName(number), sizeBytes]))
+/** Keeps what may be files of this copy, removes everything else that was staged. */
+function prepareStaging(env: Env, staged: string, files: readonly DataFile[]): void {
+  const sizes = new Map(files.map(({ name, sizeBytes }) => [name, sizeBytes]))
   attempt(staged, () => {
     env.fs.makeDirectory(staged)
     for (const name of env.fs.list(staged)) {
@@ -101,49 +105,49 @@ function prepareStaging(env: Env, staged: string, metas: readonly SegmentMeta[])
   })
 }
 
-async function isFetched(env: Env, staged: string, meta: SegmentMeta): Promise<boolean> {
-  const path = joinPath(staged, segmentFileName(meta.number))
+async function isFetched(env: Env, staged: string, wanted: DataFile): Promise<boolean> {
+  const path = joinPath(staged, wanted.name)
   if (!env.fs.stat(path)) return false
   const file = attempt(path, () => env.fs.open(path, 'read'))
   let checksum = 0
   try {
-    for (let offset = 0; offset < meta.sizeBytes; offset += READ_BYTES) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, meta.sizeBytes - offset))
+    for (let offset = 0; offset < wanted.sizeBytes; offset += READ_BYTES) {
+      const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, wanted.sizeBytes - offset))
       await readFullyAsync(file, piece, offset)
       checksum = crc32(piece, 0, piece.length, checksum)
     }
     // It may have been whole in the page cache only when the process died.
-    if (checksum === meta.checksum) await file.syncAsync()
+    if (checksum === wanted.checksum) await file.syncAsync()
   } catch (error) {
     throw ioError(error, 'reading', path)
   } finally {
     file.close()
   }
-  if (checksum === meta.checksum) return true
+  if (checksum === wanted.checksum) return true
   attempt(path, () => env.fs.remove(path))
   return false
 }
 
-async function fetchSegment(
+async function fetchFile(
   env: Env,
   staged: string,
-  meta: SegmentMeta,
+  wanted: DataFile,
   stream: AsyncIterable<Buffer>,
 ): Promise<void> {
-  const path = joinPath(staged, segmentFileName(meta.number))
+  const path = joinPath(staged, wanted.name)
   const file = attempt(path, () => env.fs.open(path, 'create'))
   let offset = 0
   let checksum = 0
   try {
     for await (const piece of stream) {
-      if (offset + piece.length > meta.sizeBytes) throw corruption(path, offset, 'more bytes than declared')
+      if (offset + piece.length > wanted.sizeBytes) throw corruption(path, offset, 'more bytes than declared')
       writeFully(file, piece, offset)
       checksum = crc32(piece, 0, piece.length, checksum)
       offset += piece.length
     }
-    if (offset !== meta.sizeBytes)
-      throw new VarveError('VARVE_IO', `${path}: ${offset} of ${meta.sizeBytes} bytes came`)
-    if (checksum !== meta.checksum) throw corruption(path, 0, 'file checksum mismatch')
+    if (offset !== wanted.sizeBytes)
+      throw new VarveError('VARVE_IO', `${path}: ${offset} of ${wanted.sizeBytes} bytes came`)
+    if (checksum !== wanted.checksum) throw corruption(path, 0, 'file checksum mismatch')
     await file.syncAsync()
   } catch (error) {
     file.close()

@@ -84,8 +84,8 @@ export class HttpLeader implements LeaderConnection {
     return { session, edit: await this.#whole(response, EDIT_BYTES_MAX) }
   }
 
-  async segment(session: string, number: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
-    return this.#stream(await this.#call({ path: `/v1/copy/${session}/${number}`, signal }))
+  async file(session: string, name: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    return this.#stream(await this.#call({ path: `/v1/copy/${session}/${name}`, signal }))
   }
 
   async ack(follower: string, position: Position, signal: AbortSignal): Promise<void> {

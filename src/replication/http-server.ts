@@ -110,8 +110,8 @@ function buildApp(leader: Leader, options: HttpServerOptions): Hono<Env> {
     const { session, edit } = leader.openCopy(followerId(c.req.query('follower')))
     return c.body(new Uint8Array(edit), 200, { ...BINARY, 'varve-session': session })
   })
-  app.get('/v1/copy/:session/:number', async (c) => {
-    const { sizeBytes, bytes } = leader.openSegment(c.req.param('session'), numberOf(c.req.param('number')))
+  app.get('/v1/copy/:session/:name', async (c) => {
+    const { sizeBytes, bytes } = leader.openFile(c.req.param('session'), c.req.param('name'))
     c.env.outgoing.setHeader('content-length', sizeBytes)
     return send(c.env.outgoing, bytes)
   })
@@ -161,7 +161,7 @@ function refuseTheRest(app: Hono<Env>): void {
     '/v1/checksums',
     '/v1/digest',
     '/v1/copy',
-    '/v1/copy/:session/:number',
+    '/v1/copy/:session/:name',
     '/metrics',
   ]
   for (const path of paths) app.all(path, () => refusal(405, readOnly(), { allow: 'GET' }))

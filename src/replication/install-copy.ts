@@ -1,5 +1,5 @@
 import type { Env } from '../env/env.js'
-import { joinPath, LOCK_NAME, segmentFileName } from '../env/file-names.js'
+import { blobFileName, joinPath, LOCK_NAME, segmentFileName } from '../env/file-names.js'
 import { ioError } from '../errors.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { listDirectory } from '../store/directory.js'
@@ -29,6 +29,15 @@ export async function installCopy(
       const to = joinPath(directory, segmentFileName(number))
       if (!env.fs.link(from, to)) env.fs.rename(from, to)
       added.push({ level, meta: { ...meta, number: number++ } })
+    }
+    for (const { id } of edit.blobs ?? []) {
+      const to = joinPath(directory, blobFileName(id))
+      // A file of the state that is replaced, from an earlier copy: the same id is the same file.
+      if (previous.blobs.has(id)) continue
+      // What a crash left.
+      if (env.fs.stat(to)) env.fs.remove(to)
+      const from = joinPath(staged, blobFileName(id))
+      if (!env.fs.link(from, to)) env.fs.rename(from, to)
     }
     env.fs.syncDirectory(directory)
     const flushedPosition = edit.flushedPosition ?? 0

@@ -147,10 +147,10 @@ export class Leader {
     this.#copies.release(followerId)
   }
 
-  /** The bytes of one segment of a copy. @throws VarveError `VARVE_POSITION_LOST`: the copy is not held any more. */
-  openSegment(session: string, number: number): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
+  /** The bytes of one file of a copy. @throws VarveError `VARVE_POSITION_LOST`: the copy is not held any more. */
+  openFile(session: string, name: string): { sizeBytes: number; bytes: AsyncGenerator<Buffer> } {
     this.#open()
-    return this.#copies.read(session, number)
+    return this.#copies.read(session, name)
   }
 
   ack(followerId: string, position: Position): void {

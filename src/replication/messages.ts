@@ -44,7 +44,8 @@ export interface LeaderConnection {
   /** What the leader holds at its last position. Reads all of it. */
   digest(signal: AbortSignal): Promise<Digest>
   copy(followerId: string, signal: AbortSignal): Promise<CopyOffer>
-  segment(session: string, number: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>
+  /** The bytes of one file of the copy, by its name. */
+  file(session: string, name: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>>
   /** The follower has everything up to `position`, as durable as it makes it. */
   ack(followerId: string, position: Position, signal: AbortSignal): Promise<void>
   /** The follower needs its copy no longer; the log after it is still kept. */

@@ -1,8 +1,11 @@
 import type { Block } from './block.js'
 
-/** Whoever can load blocks without blocking the thread. */
-export interface BlockSource {
-  loadAsync(first: number, last: number): Promise<Map<number, Block>>
+/** What is loaded: a block of a segment, or the bytes of a value that stands apart. */
+type Loadable = Block | Buffer
+
+/** Whoever can load blocks, or values, without blocking the thread. */
+export interface BlockSource<T extends Loadable = Loadable> {
+  loadAsync(first: number, last: number): Promise<Map<number, T>>
 }
 
 /** Thrown where a read must not block: load the blocks, then do the whole operation again. */
@@ -26,14 +29,15 @@ export class BlockNeeded extends Error {
  */
 export class ReadContext {
   readonly mayBlock: boolean
-  readonly #loaded = new Map<BlockSource, Map<number, Block>>()
+  readonly #loaded = new Map<BlockSource, Map<number, Loadable>>()
 
   constructor(mayBlock: boolean) {
     this.mayBlock = mayBlock
   }
 
-  loadedBlock(source: BlockSource, block: number): Block | undefined {
-    return this.#loaded.size === 0 ? undefined : this.#loaded.get(source)?.get(block)
+  loaded<T extends Loadable>(source: BlockSource<T>, number: number): T | undefined {
+    // A source gives what it is a source of.
+    return this.#loaded.size === 0 ? undefined : (this.#loaded.get(source)?.get(number) as T | undefined)
   }
 
   async load(needed: BlockNeeded): Promise<void> {

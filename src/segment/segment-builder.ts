@@ -10,6 +10,8 @@ import { assert } from '../util/assert.js'
 import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, successor } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { hashKey } from '../util/hash.js'
+import { isApart, readReference } from './blob-format.js'
+import { BlobUses } from './blob-uses.js'
 import { BlockBuilder } from './block-builder.js'
 import { sectionSizeMax, writeSection } from './block-codec.js'
 import { FilterBuilder } from './filter-builder.js'
@@ -61,6 +63,7 @@ export class SegmentBuilder {
   #positionMax: Position = 0
   #keyBytes = 0
   #valueBytes = 0
+  readonly #blobs = new BlobUses()
 
   constructor(options: SegmentBuilderOptions) {
     this.#options = options
@@ -106,7 +109,8 @@ export class SegmentBuilder {
     if (kind === KIND_DEL) this.#delCount++
     this.#notePosition(position)
     this.#keyBytes += keyEnd - keyStart
-    this.#valueBytes += valueEnd - valueStart
+    if (isApart(bytes, keyEnd, valueStart, valueEnd)) this.#noteApart(bytes, keyEnd)
+    else this.#valueBytes += valueEnd - valueStart
   }
 
   addTombstone(tombstone: RangeTombstone): void {
@@ -126,6 +130,7 @@ export class SegmentBuilder {
       positionMax: this.#positionMax,
       keyBytes: this.#keyBytes,
       valueBytes: this.#valueBytes,
+      blobs: this.#blobs.list(),
     }
     const tombstones = this.#append(encodeTombstones(this.#tombstones), false)
     const filter = this.#append(this.#filter.build(), false)
@@ -171,6 +176,12 @@ export class SegmentBuilder {
   #notePosition(position: Position): void {
     if (position < this.#positionMin) this.#positionMin = position
     if (position > this.#positionMax) this.#positionMax = position
+  }
+
+  #noteApart(bytes: Bytes, keyEnd: number): void {
+    const reference = readReference(bytes, keyEnd)
+    this.#blobs.add(reference)
+    this.#valueBytes += reference.valueBytes
   }
 
   #closeBlock(): void {

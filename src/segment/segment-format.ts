@@ -4,6 +4,7 @@
  *   segment := data block* | tombstones | filter | index | properties | footer
  *   footer  := magic:8 | version:u32 | fileBytes:u64 | (offset:u64 | sizeBytes:u32) × 4 | crc:u32       72 bytes
  *
+ * `properties` are numbers, one after another, and after them how much of which blob file the segment refers to.
  * Every part but the footer is a section (`block-codec.ts`): checksummed, data blocks compressed where it gains,
  * encrypted where the store is. The footer never is.
  * Entries are in the order of `EntryIterator`; all entries of one key stand in one block.
@@ -35,6 +36,15 @@ export interface Footer {
 
 const SECTIONS = ['tombstones', 'filter', 'index', 'properties'] as const
 
+/** How much of a blob file a segment refers to. */
+export interface BlobUse {
+  readonly blobId: number
+  /** Values, the bytes of their sections, and their own. */
+  readonly count: number
+  readonly sizeBytes: number
+  readonly valueBytes: number
+}
+
 export interface SegmentProperties {
   readonly entryCount: number
   /** Entries that delete. */
@@ -43,7 +53,10 @@ export interface SegmentProperties {
   readonly positionMin: Position
   readonly positionMax: Position
   readonly keyBytes: number
+  /** Those that stand apart included. */
   readonly valueBytes: number
+  /** By ascending id. */
+  readonly blobs: readonly BlobUse[]
 }
 
 const PROPERTY_NAMES = [
@@ -103,13 +116,25 @@ export function decodeFooter(bytes: Bytes, file: string, fileBytes: number): Foo
 export function encodeProperties(properties: SegmentProperties): Buffer {
   const writer = new ByteWriter()
   for (const name of PROPERTY_NAMES) writer.varint(properties[name])
+  for (const use of properties.blobs) writeBlobUse(writer, use)
   return cloneBytes(writer.view())
 }
 
 export function decodeProperties(payload: Bytes, file: string, offset: number): SegmentProperties {
   const reader = new ByteReader(payload, file, offset)
   const values = PROPERTY_NAMES.map((name) => [name, reader.varint()] as const)
-  return Object.fromEntries(values) as unknown as SegmentProperties
+  const blobs: BlobUse[] = []
+  while (reader.remaining > 0) blobs.push(readBlobUse(reader))
+  return { ...(Object.fromEntries(values) as unknown as Omit<SegmentProperties, 'blobs'>), blobs }
+}
+
+export function writeBlobUse(writer: ByteWriter, { blobId, count, sizeBytes, valueBytes }: BlobUse): void {
+  writer.varint(blobId).varint(count).varint(sizeBytes).varint(valueBytes)
+}
+
+export function readBlobUse(reader: ByteReader): BlobUse {
+  const [blobId, count, sizeBytes] = [reader.varint(), reader.varint(), reader.varint()]
+  return { blobId, count, sizeBytes, valueBytes: reader.varint() }
 }
 
 /** tombstones := (start:bytes | hasEnd:u8 | end:bytes? | position:varint)* */

@@ -9,6 +9,7 @@ import { RangeTombstones } from '../key/range-tombstones.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareRanges, equalRange } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
+import type { BlobFiles } from './blob-files.js'
 import { Block, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
@@ -31,6 +32,8 @@ export interface SegmentHost {
   readonly directory: string
   readonly cache: WeightedCache
   readonly pacer: ReadPacer
+  /** The values that stand apart. */
+  readonly blobs: BlobFiles
   /** How often a block was in the cache, or not. */
   readonly blockReads: { hits: number; misses: number }
 }
@@ -43,7 +46,7 @@ const SCRATCH_SECTION_MAX = 64 * 1024
 const plainScratch = new Scratch()
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
-export class SegmentReader implements BlockSource {
+export class SegmentReader implements BlockSource<Block> {
   readonly meta: SegmentMeta
   readonly properties: SegmentProperties
   readonly tombstones: RangeTombstones
@@ -143,7 +146,7 @@ export class SegmentReader implements BlockSource {
       return cached
     }
     this.#host.blockReads.misses++
-    const loaded = context.loadedBlock(this, number)
+    const loaded = context.loaded(this, number)
     if (loaded) return loaded
     if (!context.mayBlock && !this.#host.pacer.isQuick) {
       throw new BlockNeeded(this, number, Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1)
@@ -194,13 +197,15 @@ export class SegmentReader implements BlockSource {
     return blocks
   }
 
-  /** Entries' bytes between two keys, by the index alone: as exact as a block. */
+  /** Entries' bytes between two keys, by the index alone: as exact as a block. Values that stand apart count evenly. */
   approximateSize(start: Bytes, end: Bytes | undefined): number {
     const first = this.index.find(start, 0, start.length)
     const last = end ? this.index.find(end, 0, end.length) : this.index.count
     const fileBytes = this.index.count === 0 ? 0 : this.index.endOf(this.index.count - 1)
     const from = first === this.index.count ? fileBytes : this.index.offsetOf(first)
-    return (last === this.index.count ? fileBytes : this.index.endOf(last)) - from
+    const bytes = (last === this.index.count ? fileBytes : this.index.endOf(last)) - from
+    const apartBytes = this.meta.blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+    return apartBytes === 0 ? bytes : Math.round(bytes * (1 + apartBytes / fileBytes))
   }
 
   /** Idempotent. */

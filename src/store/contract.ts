@@ -169,6 +169,11 @@ export interface OpenOptions<K = string, V = string> {
   readonly blockBytes?: number
   /** How many times larger each level is than the one above; default 10. */
   readonly levelRatio?: number
+  /**
+   * Values of at least so many bytes stand apart from their keys, in blob files that merges do not copy: cheaper to
+   * write, one more read each. Default 64 KiB; from 32 on; `Infinity`: none. May change from one opening to the next.
+   */
+  readonly blobMinBytes?: number
   /** Segments in level 0 that start a compaction; default 4. */
   readonly l0SegmentsMax?: number
 }
@@ -305,17 +310,19 @@ export interface Stats {
   readonly oldestPosition: Position
   /** Every level, also those that are empty. */
   readonly levels: readonly LevelStats[]
-  /** Bytes of all segments and log files. */
+  /** Bytes of all segments, blob files and log files. */
   readonly diskBytes: number
   /** Bytes of all segments. */
   readonly segmentBytes: number
+  /** Files of values that stand apart from their keys (`blobMinBytes`), their bytes, and those that are no garbage. */
+  readonly blobs: { readonly files: number; readonly bytes: number; readonly liveBytes: number }
   /** Bytes of log files, those that are kept for readers included. */
   readonly logBytes: number
   /** Entries in segments and memtables, older versions and tombstones included. */
   readonly entries: number
   /** Bytes written by flushes and compactions, over bytes flushed, since the store was created; 0 before. */
   readonly writeAmplification: number
-  /** Bytes of all levels over bytes of the deepest one; 0 when empty. */
+  /** Bytes of all levels and blob files over those that the deepest level has, or refers to; 0 when empty. */
   readonly spaceAmplification: number
   /** Against `memory`: what is used, and of that memtables, the block cache, and indexes and filters. */
   readonly memory: {

@@ -1,6 +1,7 @@
 import type { Env, FileLock } from '../env/env.js'
 import {
   CURRENT_NAME,
+  type FileKind,
   joinPath,
   LOCK_NAME,
   type ParsedFileName,
@@ -10,6 +11,9 @@ import {
 import { errorCode } from '../env/system-error.js'
 import { corruption, ioError, VarveError } from '../errors.js'
 import { STORE_ID_BYTES } from '../log/log-format.js'
+
+/** Files that only a store with a manifest has. */
+const DATA_KINDS: readonly FileKind[] = ['log', 'segment', 'blob']
 
 export interface DirectoryEntry extends ParsedFileName {
   readonly name: string
@@ -21,7 +25,7 @@ export interface DirectoryListing {
   readonly hasCurrent: boolean
   /** Whether views keep their data in it. */
   readonly hasViews: boolean
-  /** Above every number in use. */
+  /** Above every number in use. Ids of blob files are none. */
   readonly firstFreeNumber: number
 }
 
@@ -60,7 +64,7 @@ export function listDirectory(env: Env, directory: string): DirectoryListing {
     const parsed = parseFileName(name)
     if (!parsed) continue
     files.push({ ...parsed, name })
-    highest = Math.max(highest, parsed.number)
+    if (parsed.kind !== 'blob') highest = Math.max(highest, parsed.number)
   }
   const hasViews = names.some((name) => parseViewDirectoryName(name)?.isRemoved === false)
   return { files, hasCurrent: names.includes(CURRENT_NAME), hasViews, firstFreeNumber: highest + 1 }
@@ -103,7 +107,7 @@ export function syncParents(env: Env, path: string, topmost: string | undefined)
 
 /** Logs or segments without CURRENT are a damaged store, not none. */
 function refuseWithoutCurrent(directory: string, listing: DirectoryListing): void {
-  const data = listing.files.find(({ kind }) => kind === 'log' || kind === 'segment')
+  const data = listing.files.find(({ kind }) => DATA_KINDS.includes(kind))
   if (data) throw corruption(joinPath(directory, CURRENT_NAME), 0, `the file is missing beside ${data.name}`)
 }
 

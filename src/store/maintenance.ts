@@ -1,4 +1,4 @@
-import type { SegmentVerified, VerifyJob } from '../compaction/segment-job.js'
+import type { SegmentVerified, VerifyBlobJob, VerifyJob } from '../compaction/segment-job.js'
 import type { Env, File } from '../env/env.js'
 import { joinPath, logFileName, segmentFileName } from '../env/file-names.js'
 import { readFully, writeFully } from '../env/write-fully.js'
@@ -9,6 +9,7 @@ import { STORE_ID_BYTES } from '../log/log-format.js'
 import type { LogFileInfo } from '../log/log-retention.js'
 import { throwIfAborted } from '../util/abort.js'
 import { checkOptionNames } from '../util/option-names.js'
+import { dataFilesOf } from '../version/data-files.js'
 import { Version } from '../version/version.js'
 import { VersionSet } from '../version/version-set.js'
 import type { ProgressOptions, VerifyReport, WorkOptions } from './contract.js'
@@ -22,7 +23,7 @@ const COPY_BYTES = 1024 * 1024
 const VERIFY_LANE = 2
 
 /**
- * Reads every byte of every segment and of every complete log file, on background threads.
+ * Reads every byte of every segment, every value that stands apart, and every complete log file, on background threads.
  * @throws VarveError `VARVE_CORRUPTION`, naming file and offset.
  */
 export async function verifyStore(store: Store, options: ProgressOptions = {}): Promise<VerifyReport> {
@@ -34,7 +35,9 @@ export async function verifyStore(store: Store, options: ProgressOptions = {}): 
   try {
     verifyLevels(view.version, store.directory)
     const segments = [...view.version.segments()]
-    const totalBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0) + store.archive.bytes
+    const blobs = [...view.version.blobs.values()]
+    const files: readonly { readonly sizeBytes: number }[] = [...segments, ...blobs]
+    const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) + store.archive.bytes
     let bytes = 0
     let blocks = 0
     let entries = 0
@@ -45,6 +48,13 @@ export async function verifyStore(store: Store, options: ProgressOptions = {}): 
       blocks += verified.blocks
       entries += verified.entries
       bytes += segment.sizeBytes
+      options.onProgress?.(bytes, totalBytes)
+    }
+    for (const blob of blobs) {
+      throwIfAborted(signal, 'the verification')
+      const job: VerifyBlobJob = { kind: 'verify-blob', directory: store.directory, blob }
+      await store.scheduler.runner.run(() => job, VERIFY_LANE)
+      bytes += blob.sizeBytes
       options.onProgress?.(bytes, totalBytes)
     }
     const logFiles = [...store.archive.files]
@@ -136,13 +146,9 @@ export async function checkpointStore(
   try {
     if (env.fs.stat(staged)) removeDirectory(env, staged)
     const topmost = env.fs.makeDirectory(staged)
-    for (const meta of view.version.segments()) {
+    for (const { name } of dataFilesOf(view.version)) {
       throwIfAborted(signal, 'the checkpoint')
-      await copyFile(
-        env,
-        joinPath(store.directory, segmentFileName(meta.number)),
-        joinPath(staged, segmentFileName(meta.number)),
-      )
+      await copyFile(env, joinPath(store.directory, name), joinPath(staged, name))
     }
     env.fs.syncDirectory(staged)
     const { flushedPosition } = view.version

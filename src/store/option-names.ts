@@ -34,6 +34,7 @@ export const OPEN_NAMES: OptionNames<OpenOptions & { readonly env?: Env }> = {
   segmentBytes: true,
   blockBytes: true,
   levelRatio: true,
+  blobMinBytes: true,
   l0SegmentsMax: true,
   encryption: true,
   env: true,

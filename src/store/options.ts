@@ -3,6 +3,7 @@ import type { Env } from '../env/env.js'
 import { MASTER_KEY_BYTES } from '../env/file-cipher.js'
 import { nodeEnv } from '../env/node-env.js'
 import { VarveError } from '../errors.js'
+import { REFERENCE_BYTES } from '../segment/blob-format.js'
 import type { TreeOptions } from '../tree/tree-options.js'
 import { checkOptionNames } from '../util/option-names.js'
 import type { Durability, EncryptionOptions, LogRetentionOptions, OpenOptions } from './contract.js'
@@ -49,6 +50,7 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
     memory,
     memtableBytes: integer('memtableBytes', options.memtableBytes, memtableDefault, 1024, 2 ** 30),
     segmentBytes: integer('segmentBytes', options.segmentBytes, 32 * MIB, 64, 2 ** 31),
+    blobMinBytes: atLeast('blobMinBytes', options.blobMinBytes, 64 * 1024, REFERENCE_BYTES),
     blockBytes: integer('blockBytes', options.blockBytes, 8192, 1, MIB),
     levelRatio: integer('levelRatio', options.levelRatio, 10, 2, 1000),
     l0SegmentsMax: integer('l0SegmentsMax', options.l0SegmentsMax, 4, 1, 1000),
@@ -106,6 +108,13 @@ function integer(name: string, value: unknown, fallback: number, min: number, ma
   if (value === undefined) return fallback
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
   throw invalid(`${name} is a whole number from ${min} to ${max}, not ${shown(value)}`)
+}
+
+/** No limit, too. */
+function atLeast(name: string, value: unknown, fallback: number, min: number): number {
+  return value === Number.POSITIVE_INFINITY
+    ? value
+    : integer(name, value, fallback, min, Number.MAX_SAFE_INTEGER)
 }
 
 function flag(name: string, value: unknown, fallback: boolean): boolean {

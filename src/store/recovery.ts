@@ -60,6 +60,7 @@ export function removeOrphans(
       kind === 'temporary' ||
       (kind === 'log' && (number < version.firstLogNumber || leftOut.has(number))) ||
       (kind === 'segment' && !live.has(number)) ||
+      (kind === 'blob' && !version.blobs.has(number)) ||
       (kind === 'manifest' && number !== manifestNumber)
     // A compaction that began meanwhile may have removed it.
     if (isOrphan) removeIfThere(env, joinPath(directory, name))

@@ -101,6 +101,17 @@ const TREE: readonly StatMetric[] = [
     read: perLevel((level) => level.bytes),
   },
   {
+    name: 'varve.blob.size',
+    unit: 'By',
+    prometheus: 'varve_blob_bytes',
+    kind: 'gauge',
+    help: 'Bytes of blob files: values that stand apart, and those that nothing refers to any more.',
+    read: each('kind', ({ blobs: { bytes, liveBytes } }) => ({
+      live: liveBytes,
+      garbage: bytes - liveBytes,
+    })),
+  },
+  {
     name: 'varve.segment.entries',
     unit: '{entry}',
     prometheus: 'varve_segment_entries',

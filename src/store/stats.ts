@@ -1,3 +1,4 @@
+import { blobBytesOf, liveBlobBytes } from '../compaction/blob-garbage.js'
 import type { Version } from '../version/version.js'
 import type { Stats } from './contract.js'
 import type { Store } from './store.js'
@@ -5,7 +6,7 @@ import type { Store } from './store.js'
 /** What the manifest alone says. */
 export type VersionStats = Pick<
   Stats,
-  'flushedPosition' | 'levels' | 'segmentBytes' | 'writeAmplification' | 'spaceAmplification'
+  'flushedPosition' | 'levels' | 'segmentBytes' | 'blobs' | 'writeAmplification' | 'spaceAmplification'
 >
 
 export function versionStats(version: Version): VersionStats {
@@ -16,14 +17,20 @@ export function versionStats(version: Version): VersionStats {
     entries: metas.reduce((sum, meta) => sum + meta.entryCount, 0),
   }))
   const segmentBytes = levels.reduce((sum, level) => sum + level.bytes, 0)
-  const deepestBytes = levels.reduce((deepest, level) => (level.bytes > 0 ? level.bytes : deepest), 0)
+  const deepest = version.levels.findLast((metas) => metas.length > 0) ?? []
+  const deepestBytes = deepest.reduce((sum, meta) => sum + meta.sizeBytes + blobBytesOf(meta), 0)
+  const live = liveBlobBytes(version)
+  const liveBytes = [...live.values()].reduce((sum, bytes) => sum + bytes, 0)
+  const blobBytes = [...version.blobs.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  const blobs = { files: version.blobs.size, bytes: blobBytes, liveBytes }
   const { flushedPosition, flushedBytes, compactedBytes } = version
   return {
     flushedPosition,
     levels,
     segmentBytes,
+    blobs,
     writeAmplification: flushedBytes === 0 ? 0 : (flushedBytes + compactedBytes) / flushedBytes,
-    spaceAmplification: deepestBytes === 0 ? 0 : segmentBytes / deepestBytes,
+    spaceAmplification: deepestBytes === 0 ? 0 : (segmentBytes + blobBytes) / deepestBytes,
   }
 }
 
@@ -31,7 +38,7 @@ export function versionStats(version: Version): VersionStats {
 export function storeStats(store: Store): Omit<Stats, 'consumers'> {
   const { tree, archive, stall, scheduler } = store
   const { version } = tree
-  const { levels, segmentBytes, writeAmplification, spaceAmplification } = versionStats(version)
+  const { levels, segmentBytes, blobs, writeAmplification, spaceAmplification } = versionStats(version)
   const logBytes = archive.bytes + store.activeLogBytes
   const memtables = [tree.active, ...tree.waiting]
   const memtableEntries = memtables.reduce((sum, memtable) => sum + memtable.count, 0)
@@ -44,8 +51,9 @@ export function storeStats(store: Store): Omit<Stats, 'consumers'> {
     flushedPosition: version.flushedPosition,
     oldestPosition: store.oldestPosition,
     levels,
-    diskBytes: segmentBytes + logBytes,
+    diskBytes: segmentBytes + blobs.bytes + logBytes,
     segmentBytes,
+    blobs,
     logBytes,
     entries: levels.reduce((sum, level) => sum + level.entries, memtableEntries),
     writeAmplification,

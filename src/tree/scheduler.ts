@@ -1,11 +1,13 @@
+import { blobsToMove, GARBAGE_SHARE_MAX, pickBlobGarbage } from '../compaction/blob-garbage.js'
 import { type CompactionInput, type CompactionTask, inputSegments } from '../compaction/compaction-task.js'
 import { JobRunner } from '../compaction/job-runner.js'
 import { pickLeveled } from '../compaction/leveled-picker.js'
 import type { OutputOptions, SegmentsWritten } from '../compaction/segment-job.js'
 import { pickTiered } from '../compaction/tiered-picker.js'
-import { joinPath, segmentFileName } from '../env/file-names.js'
+import { joinPath, parseFileName, segmentFileName } from '../env/file-names.js'
 import { type KeyRange, rangesOverlap, spanOf } from '../key/key-range.js'
 import type { Memtable } from '../memtable/memtable.js'
+import { blobJobOf, newBlobId } from '../segment/blob-format.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
@@ -15,6 +17,8 @@ import type { TreeEvent } from './tree-events.js'
 
 const FLUSH_LANE = 0
 const MERGE_LANE = 1
+/** Of a blob file, that a compaction of the whole range leaves. */
+const COMPACTED_GARBAGE_SHARE = 0.1
 
 export interface SchedulerHooks {
   /**
@@ -40,7 +44,7 @@ export class Scheduler {
   #isManual = false
   #manual: Promise<void> | undefined
   #isStopped = false
-  #mergeNumbers: { readonly first: number; readonly count: number } | undefined
+  #mergeNumbers: { readonly first: number; readonly count: number; readonly firstBlobId: number } | undefined
   readonly counts = { flushes: 0, compactions: 0, moves: 0 }
 
   constructor(tree: Tree, hooks: SchedulerHooks) {
@@ -90,8 +94,7 @@ export class Scheduler {
       if (this.#isStopped || signal?.aborted) return
     }
     this.#isManual = true
-    const task = wholeRangeTask(this.#tree, range)
-    const running = task ? this.#run(task) : Promise.resolve()
+    const running = this.#compactWhole(range)
     this.#manual = running.catch(() => {})
     try {
       await running
@@ -101,6 +104,18 @@ export class Scheduler {
     } finally {
       this.#isManual = false
       this.wake()
+    }
+  }
+
+  async #compactWhole(range: KeyRange): Promise<void> {
+    const task = wholeRangeTask(this.#tree, range)
+    if (task) await this.#run(task)
+    // What is garbage in blob files is known now.
+    const none = new Set<number>()
+    while (!this.#isStopped) {
+      const next = pickBlobGarbage(this.#tree.version, none, COMPACTED_GARBAGE_SHARE)
+      if (!next) return
+      await this.#run(next, COMPACTED_GARBAGE_SHARE)
     }
   }
 
@@ -148,13 +163,15 @@ export class Scheduler {
     const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
     const written = isDataless ? undefined : await this.#writeMemtable(memtable)
     const segments = written ? withBuffers(written) : []
-    const sizeBytes = segments.reduce((sum, meta) => sum + meta.sizeBytes, 0)
+    const blobs = written?.blobs ?? []
+    const sizeBytes = bytesOf(segments) + bytesOf(blobs)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
     const isKept = await this.#hooks.onWritten(memtable)
     await tree.install(
       {
         added,
+        blobs,
         flushedPosition,
         logNumber: logNumber + 1,
         // What may be left of a file that was never synced is no history.
@@ -181,7 +198,7 @@ export class Scheduler {
       () => ({
         kind: 'flush',
         // One segment whatever its size: level 0 is counted in segments.
-        ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges),
+        ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges, []),
         memory: memtable.bytes.buffer as unknown as SharedArrayBuffer,
         logBytes: memtable.endOffset,
         basePosition: memtable.basePosition,
@@ -201,7 +218,8 @@ export class Scheduler {
       snapshotFloor: floor ?? active.lastPosition,
     }
     const pick = options.compaction === 'tiered' ? pickTiered : pickLeveled
-    return pick(version, pickerOptions, new Set())
+    const busy = new Set<number>()
+    return pick(version, pickerOptions, busy) ?? pickBlobGarbage(version, busy)
   }
 
   async #compactAll(): Promise<void> {
@@ -210,7 +228,8 @@ export class Scheduler {
     }
   }
 
-  async #run(task: CompactionTask): Promise<void> {
+  /** @param garbageShare blob files of which more is garbage are given up on the way. */
+  async #run(task: CompactionTask, garbageShare = GARBAGE_SHARE_MAX): Promise<void> {
     if (task.kind === 'move') {
       const { segment, fromLevel, outputLevel } = task
       await this.#tree.install({ removed: [segment.number], added: [{ level: outputLevel, meta: segment }] })
@@ -218,13 +237,15 @@ export class Scheduler {
       this.#hooks.emit({ type: 'segment.moved', segment: segment.number, fromLevel, outputLevel })
       return
     }
-    await this.#merge(task.inputs, task.outputLevel, inputSegments(task))
+    const movedBlobs = blobsToMove(this.#tree.version, garbageShare)
+    await this.#merge(task.inputs, task.outputLevel, inputSegments(task), movedBlobs)
   }
 
   async #merge(
     inputs: readonly CompactionInput[],
     outputLevel: number,
     segments: readonly SegmentMeta[],
+    movedBlobs: readonly number[],
   ): Promise<void> {
     const tree = this.#tree
     const startMs = tree.env.clock.monotonicMs()
@@ -246,14 +267,15 @@ export class Scheduler {
       spanOf(segments.map((meta) => meta.range)),
     )
     const result = (await this.runner.run(
-      () => ({ kind: 'merge', ...this.#output(fileCount, segmentBytes, olderRanges), runs }),
+      () => ({ kind: 'merge', ...this.#output(fileCount, segmentBytes, olderRanges, movedBlobs), runs }),
       MERGE_LANE,
     )) as SegmentsWritten
     const outputs = withBuffers(result)
-    const sizeBytes = outputs.reduce((sum, meta) => sum + meta.sizeBytes, 0)
+    const { blobs } = result
+    const sizeBytes = bytesOf(outputs) + bytesOf(blobs)
     const added = outputs.map((meta) => ({ level: outputLevel, meta }))
     const { tombstoneHorizon } = result
-    await tree.install({ removed: numbers, added, compactedBytes: sizeBytes, tombstoneHorizon })
+    await tree.install({ removed: numbers, added, blobs, compactedBytes: sizeBytes, tombstoneHorizon })
     this.#mergeNumbers = undefined
     this.counts.compactions++
     this.#hooks.emit({
@@ -271,11 +293,14 @@ export class Scheduler {
     fileNumberCount: number,
     segmentBytes: number,
     olderRanges: readonly KeyRange[],
+    movedBlobs: readonly number[],
   ): Omit<OutputOptions, 'kind'> {
     const { directory, options, versions } = this.#tree
     const firstFileNumber = versions.takeFileNumbers(fileNumberCount)
-    if (fileNumberCount > 1) this.#mergeNumbers = { first: firstFileNumber, count: fileNumberCount }
-    const { blockBytes, isCompressed } = options
+    const firstBlobId = newBlobId((bytes) => this.#tree.env.random.fill(bytes), versions.version.blobs.keys())
+    if (fileNumberCount > 1)
+      this.#mergeNumbers = { first: firstFileNumber, count: fileNumberCount, firstBlobId }
+    const { blockBytes, blobMinBytes, isCompressed } = options
     const snapshots = this.#tree.pinnedPositions()
     return {
       directory,
@@ -284,6 +309,9 @@ export class Scheduler {
       segmentBytes,
       blockBytes,
       isCompressed,
+      blobMinBytes,
+      firstBlobId,
+      movedBlobs,
       snapshots,
       olderRanges,
     }
@@ -294,17 +322,28 @@ export class Scheduler {
     if (!this.#mergeNumbers || this.#tree.versions.hasFailed) return
     const { fs } = this.#tree.env
     const known = new Set([...this.#tree.version.segments()].map((meta) => meta.number))
-    const { first, count } = this.#mergeNumbers
-    for (let number = first; number < first + count; number++) {
-      const path = joinPath(this.#tree.directory, segmentFileName(number))
-      if (known.has(number)) continue
-      try {
-        if (fs.stat(path)) fs.remove(path)
-      } catch {
-        // The next open removes it.
+    const { first, count, firstBlobId } = this.#mergeNumbers
+    const names: string[] = []
+    for (let number = first; number < first + count; number++)
+      if (!known.has(number)) names.push(segmentFileName(number))
+    try {
+      for (const name of fs.list(this.#tree.directory)) {
+        const parsed = parseFileName(name)
+        const isOfMerge = parsed?.kind === 'blob' && blobJobOf(parsed.number) === blobJobOf(firstBlobId)
+        if (isOfMerge && !this.#tree.version.blobs.has(parsed.number)) names.push(name)
       }
+      for (const name of names) {
+        const path = joinPath(this.#tree.directory, name)
+        if (fs.stat(path)) fs.remove(path)
+      }
+    } catch {
+      // The next open removes them.
     }
   }
+}
+
+function bytesOf(files: readonly { readonly sizeBytes: number }[]): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 }
 
 /** Of the last batch, which proves later that two logs agree up to it. */

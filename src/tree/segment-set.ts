@@ -1,8 +1,12 @@
 import type { Env } from '../env/env.js'
-import { joinPath, segmentFileName } from '../env/file-names.js'
+import { blobFileName, joinPath, segmentFileName } from '../env/file-names.js'
 import type { FileRemover } from '../env/file-remover.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { WholeEntry } from '../segment/blob-files.js'
+import type { BlobReference } from '../segment/blob-format.js'
+import type { ReadContext } from '../segment/read-context.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
+import type { Bytes } from '../util/bytes.js'
 
 interface OpenSegment {
   readonly reader: SegmentReader
@@ -22,6 +26,8 @@ export class SegmentSet {
   readonly #host: SegmentHost
   readonly #remover: FileRemover
   readonly #open = new Map<number, OpenSegment>()
+  /** How many open segments refer to each blob file. */
+  readonly #blobUses = new Map<number, number>()
   #tableBytes = 0
   #isKeepingFiles = false
 
@@ -36,18 +42,33 @@ export class SegmentSet {
     return this.#tableBytes
   }
 
-  /** Opens, and so checks, segments that are about to be installed; gives the event loop turns. */
-  async openAll(metas: Iterable<SegmentMeta>): Promise<void> {
+  /**
+   * Opens, and so checks, segments that are about to be installed and the blob files that come with them; gives the
+   * event loop turns.
+   */
+  async openAll(metas: Iterable<SegmentMeta>, blobs: Iterable<BlobMeta>): Promise<void> {
+    for (const blob of blobs) this.#host.blobs.check(blob)
     let endMs = this.#env.clock.monotonicMs() + SLICE_MS
     for (const meta of metas) {
       if (this.#open.has(meta.number)) continue
       const reader = new SegmentReader(this.#host, meta)
       this.#open.set(meta.number, { reader, uses: 0, isObsolete: false })
+      for (const { blobId } of meta.blobs) this.#blobUses.set(blobId, (this.#blobUses.get(blobId) ?? 0) + 1)
       this.#tableBytes += reader.tableBytes
       if (this.#env.clock.monotonicMs() < endMs) continue
       await this.#env.clock.sleep(0)
       endMs = this.#env.clock.monotonicMs() + SLICE_MS
     }
+  }
+
+  /** The value of an entry of an open segment that stands apart, beside its key. May throw `BlockNeeded`. */
+  bring(bytes: Bytes, keyStart: number, keyEnd: number, context: ReadContext): WholeEntry {
+    return this.#host.blobs.bring(bytes, keyStart, keyEnd, context, this.#host.pacer.isQuick)
+  }
+
+  /** The value alone. May throw `BlockNeeded`. */
+  readApart(reference: BlobReference, context: ReadContext): Buffer {
+    return this.#host.blobs.read(reference, context, this.#host.pacer.isQuick)
   }
 
   retain(number: number): SegmentReader {
@@ -80,6 +101,7 @@ export class SegmentSet {
   closeAll(): void {
     for (const { reader } of this.#open.values()) reader.close()
     this.#open.clear()
+    this.#host.blobs.closeAll()
   }
 
   #collect(number: number, segment: OpenSegment): void {
@@ -87,7 +109,16 @@ export class SegmentSet {
     segment.reader.close()
     this.#open.delete(number)
     this.#tableBytes -= segment.reader.tableBytes
-    if (this.#isKeepingFiles) return
-    this.#remover.remove(joinPath(this.#host.directory, segmentFileName(number)))
+    if (!this.#isKeepingFiles) this.#remover.remove(joinPath(this.#host.directory, segmentFileName(number)))
+    for (const { blobId } of segment.reader.meta.blobs) this.#releaseBlob(blobId)
+  }
+
+  #releaseBlob(id: number): void {
+    const uses = this.#blobUses.get(id)! - 1
+    this.#blobUses.set(id, uses)
+    if (uses > 0) return
+    this.#blobUses.delete(id)
+    this.#host.blobs.close(id)
+    if (!this.#isKeepingFiles) this.#remover.remove(joinPath(this.#host.directory, blobFileName(id)))
   }
 }

@@ -4,6 +4,7 @@ export interface TreeOptions {
   readonly memtableBytes: number
   readonly segmentBytes: number
   readonly blockBytes: number
+  readonly blobMinBytes: number
   readonly levelRatio: number
   readonly l0SegmentsMax: number
   readonly isCompressed: boolean

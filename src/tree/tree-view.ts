@@ -13,6 +13,8 @@ import type { Position } from '../key/position.js'
 import type { RangeTombstones } from '../key/range-tombstones.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { RunIterator } from '../memtable/run-iterator.js'
+import type { WholeEntry } from '../segment/blob-files.js'
+import { type BlobReference, isApart, readReference } from '../segment/blob-format.js'
 import { EntryFields } from '../segment/block.js'
 import { LevelIterator } from '../segment/level-iterator.js'
 import type { ReadContext } from '../segment/read-context.js'
@@ -38,9 +40,14 @@ export class Lookup implements RowPlace {
   /** Where the entry stands whose position is looked up if it is asked for. */
   #memtable: Memtable | undefined
   #op = 0
+  /** Where the value stands apart: then `bytes` is the value alone, or nothing where it is not needed. */
+  reference: BlobReference | undefined
+  readonly needsValue: boolean
 
-  constructor(rows: RowCache | undefined) {
+  /** @param needsValue if not, values that stand apart are not read. */
+  constructor(rows: RowCache | undefined, needsValue = true) {
     this.rows = rows
+    this.needsValue = needsValue
   }
 
   /** To be asked for before anything else is read or written. */
@@ -61,6 +68,7 @@ export class Lookup implements RowPlace {
 
   /** Undefined: it does not expire. */
   get expiresAt(): number | undefined {
+    if (this.reference) return this.reference.expiresAt
     return this.expires ? readU48(this.bytes, this.valueStart - EXPIRY_BYTES) : undefined
   }
 }
@@ -137,6 +145,7 @@ export class TreeView {
     lookup: Lookup,
   ): boolean {
     lookup.expires = false
+    lookup.reference = undefined
     let hiddenUpTo = 0
     for (const memtable of this.memtables) {
       if (!memtable.tombstones.isEmpty) {
@@ -261,7 +270,21 @@ export class TreeView {
     lookup.expires = fields.valueStart > fields.keyEnd
     lookup.valueEnd = fields.valueEnd
     lookup.position = fields.position
+    if (lookup.expires && isApart(bytes, fields.keyEnd, fields.valueStart, fields.valueEnd))
+      this.#readApart(readReference(bytes, fields.keyEnd), context, lookup)
     return true
+  }
+
+  #readApart(reference: BlobReference, context: ReadContext, lookup: Lookup): void {
+    lookup.reference = reference
+    lookup.bytes = lookup.needsValue ? this.#segments.readApart(reference, context) : EMPTY_BYTES
+    lookup.valueStart = 0
+    lookup.valueEnd = lookup.bytes.length
+  }
+
+  /** An entry of a segment of this view whose value stands apart, with its value. May throw `BlockNeeded`. */
+  bring(bytes: Bytes, keyStart: number, keyEnd: number, context: ReadContext): WholeEntry {
+    return this.#segments.bring(bytes, keyStart, keyEnd, context)
   }
 }
 

@@ -4,6 +4,7 @@ import type { Env } from '../env/env.js'
 import type { FileRemover } from '../env/file-remover.js'
 import type { Position } from '../key/position.js'
 import type { Memtable } from '../memtable/memtable.js'
+import { BlobFiles } from '../segment/blob-files.js'
 import { ReadPacer } from '../segment/read-pacer.js'
 import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
@@ -81,11 +82,12 @@ export class Tree {
       directory,
       cache,
       pacer: new ReadPacer(env.clock),
+      blobs: new BlobFiles(env, directory),
       blockReads: { hits: 0, misses: 0 },
     }
     const segments = new SegmentSet(env, host, setup.remover)
     try {
-      await segments.openAll(versions.version.segments())
+      await segments.openAll(versions.version.segments(), versions.version.blobs.values())
       return new Tree(setup, host, segments, active)
     } catch (error) {
       segments.closeAll()
@@ -162,7 +164,8 @@ export class Tree {
    * @param flushed the memtable whose entries the added segments hold.
    */
   async install(edit: VersionEdit, flushed?: Memtable): Promise<void> {
-    await this.segments.openAll((edit.added ?? []).map(({ meta }) => meta))
+    const added = (edit.added ?? []).map(({ meta }) => meta)
+    await this.segments.openAll(added, edit.blobs ?? [])
     await this.versions.commit(edit)
     if (flushed) await this.#forgetRows(flushed)
     if (flushed) {
@@ -170,7 +173,7 @@ export class Tree {
       this.#gaps.forget(flushed)
     }
     this.#replaceView()
-    const kept = new Set((edit.added ?? []).map(({ meta }) => meta.number))
+    const kept = new Set(added.map(({ number }) => number))
     for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
   }
 

@@ -10,13 +10,16 @@
  *                                  22 fencedEpoch             23 flushedChecksum
  *                                  24 firstLogNumber
  *                                 12 tombstoneHorizon
+ *                                 13 blob file: id | sizeBytes | checksum
+ *                                 14 of the segment added last: blobId | count | sizeBytes | valueBytes
  *                                 40 keyEncoding: text       41 valueEncoding: text
  *   meta  := number | sizeBytes | checksum | range | entryCount | delCount | rangeTombstoneCount
  *            | positionMin | positionMax | keyBytes | valueBytes
  *   range := start:bytes | hasEnd:u8 | end:bytes?                                     (numbers are varints)
  */
 import type { KeyRange } from '../key/key-range.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import { type BlobUse, readBlobUse, writeBlobUse } from '../segment/segment-format.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import type { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
 import { type Bytes, cloneBytes } from '../util/bytes.js'
@@ -25,6 +28,8 @@ import { LEVEL_COUNT, type VersionEdit } from './version.js'
 const ADDED = 1
 const REMOVED = 2
 const CURSOR = 9
+const BLOB = 13
+const BLOB_USE = 14
 const LINEAGE = 20
 const LEADER = 21
 const KEY_ENCODING = 40
@@ -56,15 +61,19 @@ export function encodeEdit(edit: VersionEdit): Bytes {
   if (edit.keyEncoding !== undefined) writer.u8(KEY_ENCODING).text(edit.keyEncoding)
   if (edit.valueEncoding !== undefined) writer.u8(VALUE_ENCODING).text(edit.valueEncoding)
   for (const [name, state] of edit.cursors ?? []) writer.u8(CURSOR).text(name).bytes(state)
+  for (const { id, sizeBytes, checksum } of edit.blobs ?? [])
+    writer.u8(BLOB).varint(id).varint(sizeBytes).u32(checksum)
   for (const { level, meta } of edit.added ?? []) {
     writer.u8(ADDED).u8(level)
     writeMeta(writer, meta)
+    for (const use of meta.blobs) writeBlobUse(writer.u8(BLOB_USE), use)
   }
   return cloneBytes(writer.view())
 }
 
 export function decodeEdit(reader: ByteReader): VersionEdit {
-  const added: { level: number; meta: SegmentMeta }[] = []
+  const added: { level: number; meta: SegmentMeta & { blobs: BlobUse[] } }[] = []
+  const blobs: BlobMeta[] = []
   const removed: number[] = []
   const cursors = new Map<string, Bytes>()
   const numbers: { [Name in NumberField]?: number } = {}
@@ -83,6 +92,12 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
       facts.keyEncoding = reader.text()
     } else if (tag === VALUE_ENCODING) {
       facts.valueEncoding = reader.text()
+    } else if (tag === BLOB) {
+      blobs.push({ id: reader.varint(), sizeBytes: reader.varint(), checksum: reader.u32() })
+    } else if (tag === BLOB_USE) {
+      const last = added.at(-1)
+      if (!last) throw reader.fail('values of no segment')
+      last.meta.blobs.push(readBlobUse(reader))
     } else if (tag === ADDED) {
       const level = reader.u8()
       if (level >= LEVEL_COUNT) throw reader.fail(`level ${level}`)
@@ -93,7 +108,7 @@ export function decodeEdit(reader: ByteReader): VersionEdit {
       numbers[field[0]] = reader.varint()
     }
   }
-  return { added, removed, cursors, ...facts, ...numbers }
+  return { added, removed, cursors, blobs, ...facts, ...numbers }
 }
 
 function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {
@@ -103,7 +118,7 @@ function writeMeta(writer: ByteWriter, meta: SegmentMeta): void {
   writer.varint(meta.positionMin).varint(meta.positionMax).varint(meta.keyBytes).varint(meta.valueBytes)
 }
 
-function readMeta(reader: ByteReader): SegmentMeta {
+function readMeta(reader: ByteReader): SegmentMeta & { blobs: BlobUse[] } {
   return {
     number: reader.varint(),
     sizeBytes: reader.varint(),
@@ -116,6 +131,7 @@ function readMeta(reader: ByteReader): SegmentMeta {
     positionMax: reader.varint(),
     keyBytes: reader.varint(),
     valueBytes: reader.varint(),
+    blobs: [],
   }
 }
 

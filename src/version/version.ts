@@ -1,6 +1,6 @@
 import { type KeyRange, rangesOverlap } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
+import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import { assert } from '../util/assert.js'
 import { type Bytes, compareBytes } from '../util/bytes.js'
 
@@ -10,6 +10,8 @@ export const LEVEL_COUNT = 7
 /** One change of the tree, as the manifest logs it. */
 export interface VersionEdit {
   readonly added?: readonly { readonly level: number; readonly meta: SegmentMeta }[]
+  /** Blob files that come with them. They leave once no segment refers to them. */
+  readonly blobs?: readonly BlobMeta[]
   /** Numbers of segments that leave. */
   readonly removed?: readonly number[]
   /** Every change up to here is in segments. */
@@ -50,6 +52,8 @@ export interface VersionEdit {
  */
 export class Version {
   readonly levels: readonly (readonly SegmentMeta[])[]
+  /** The blob files that any of them refers to, by id. */
+  readonly blobs: ReadonlyMap<number, BlobMeta>
   readonly flushedPosition: Position
   readonly logNumber: number
   readonly nextFileNumber: number
@@ -72,6 +76,7 @@ export class Version {
 
   constructor(fields: Omit<Version, 'apply' | 'applyUnchecked' | 'segments' | 'overlapping' | 'bytesOf'>) {
     this.levels = fields.levels
+    this.blobs = fields.blobs
     this.flushedPosition = fields.flushedPosition
     this.logNumber = fields.logNumber
     this.nextFileNumber = fields.nextFileNumber
@@ -91,6 +96,7 @@ export class Version {
 
   static readonly EMPTY = new Version({
     levels: Array.from({ length: LEVEL_COUNT }, () => []),
+    blobs: new Map(),
     flushedPosition: 0,
     logNumber: 0,
     nextFileNumber: 1,
@@ -146,6 +152,7 @@ export class Version {
     )
     return new Version({
       levels,
+      blobs: referredTo(levels, this.blobs, edit.blobs ?? []),
       flushedPosition: edit.flushedPosition ?? this.flushedPosition,
       logNumber: Math.max(this.logNumber, edit.logNumber ?? 0),
       nextFileNumber: Math.max(this.nextFileNumber, edit.nextFileNumber ?? 0),
@@ -173,6 +180,7 @@ export function wholeEdit(version: Version): VersionEdit {
   const { leader, fencedEpoch, firstLogNumber, keyEncoding, valueEncoding } = version
   return {
     added: version.levels.flatMap((metas, level) => metas.map((meta) => ({ level, meta }))),
+    blobs: [...version.blobs.values()],
     flushedPosition,
     logNumber,
     nextFileNumber,
@@ -189,6 +197,21 @@ export function wholeEdit(version: Version): VersionEdit {
     ...(keyEncoding === '' ? {} : { keyEncoding }),
     ...(valueEncoding === '' ? {} : { valueEncoding }),
   }
+}
+
+/** Which of the blob files some segment refers to. */
+function referredTo(
+  levels: readonly (readonly SegmentMeta[])[],
+  before: ReadonlyMap<number, BlobMeta>,
+  added: readonly BlobMeta[],
+): ReadonlyMap<number, BlobMeta> {
+  if (before.size === 0 && added.length === 0) return before
+  const known = new Map(before)
+  for (const blob of added) known.set(blob.id, blob)
+  const uses = levels.flat().flatMap((meta) => meta.blobs)
+  const ids = new Set(uses.map(({ blobId }) => blobId))
+  for (const id of known.keys()) if (!ids.has(id)) known.delete(id)
+  return known
 }
 
 export function mergeCursors(

@@ -86,9 +86,10 @@ export class ViewDirectories {
       fs.makeDirectory(staged)
       for (const name of fs.list(from)) {
         const kind = parseFileName(name)?.kind
-        const isData = kind === 'segment' || kind === 'manifest' || kind === 'current'
+        const isImmutable = kind === 'segment' || kind === 'blob'
+        const isData = isImmutable || kind === 'manifest' || kind === 'current'
         if (!isData) throw invalid(`${from} is no checkpoint of a view: it holds ${name}`)
-        const isLinked = kind === 'segment' && fs.link(joinPath(from, name), joinPath(staged, name))
+        const isLinked = isImmutable && fs.link(joinPath(from, name), joinPath(staged, name))
         if (!isLinked) await this.#copyFile(joinPath(from, name), joinPath(staged, name))
       }
       fs.syncDirectory(staged)

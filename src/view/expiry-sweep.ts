@@ -175,7 +175,7 @@ class ExpirySweep {
     const now = store.env.clock.wallMs()
     const ops: EncodedOp[] = []
     for (const key of keys) {
-      const expiresAt = reader.findNow(key, expiryOf)
+      const expiresAt = reader.findKeyNow(key, expiryOf)
       if (expiresAt !== undefined && expiresAt <= now) ops.push({ type: 'del', key })
     }
     if (ops.length > 0) await writer.commit(ops, [], undefined)

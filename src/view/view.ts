@@ -89,8 +89,7 @@ export class NamedView implements ViewReads<unknown, unknown> {
 
   async has(key: unknown, options?: ViewReadOptions): Promise<boolean> {
     checkOptionNames('a read', options, READ_NAMES)
-    const found = await this.#read(options, ({ typed }) => typed.reader.get(key, undefined, () => true))
-    return found ?? false
+    return this.#read(options, ({ typed }) => typed.reader.has(key, undefined))
   }
 
   entries(range: ViewRange<unknown> = {}): RangeIterator<[unknown, unknown]> {

@@ -4,6 +4,7 @@ import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { CrashState } from '../../src/env/memory-file-system.js'
 import { type Database, type OpenOptions, open } from '../../src/index.js'
 import { encryptionNote, encryptionOf, isEncrypted } from '../encryption/share.js'
+import { blobsOf } from '../store/blob-share.js'
 
 type State = ReadonlyMap<string, string>
 
@@ -40,7 +41,7 @@ export class CrashScript {
   constructor(options: OpenOptions, seed: number, policies: readonly CrashPolicy[] = CRASH_POLICIES) {
     this.#policies = policies
     this.env = memoryEnv({ seed })
-    this.#options = { ...options, ...encryptionOf(seed), workers: 0 }
+    this.#options = { ...options, ...blobsOf(seed), ...encryptionOf(seed), workers: 0 }
     this.#note = encryptionNote(seed)
     this.#statesMax = isEncrypted(seed) ? ENCRYPTED_STATES_MAX : Number.POSITIVE_INFINITY
     this.env.fs.onStep = ({ index, op, path }) => {

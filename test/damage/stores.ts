@@ -24,6 +24,7 @@ const BASE: OpenOptions = {
   blockBytes: 150,
   segmentBytes: 900,
   l0SegmentsMax: 50,
+  blobMinBytes: 32,
   log: { maxBytes: 2 ** 20 },
 }
 const CHECKPOINT = '/checkpoint'
@@ -34,7 +35,7 @@ export type End = 'closed' | 'crashed' | 'checkpoint'
 async function fill(db: OpenedStore['db']): Promise<Set<string>> {
   const earlier = new Set<string>()
   const note = async () => earlier.add(JSON.stringify(await dump(db)))
-  for (let i = 0; i < 24; i++) void db.put(pad(i), `value ${i} `.repeat(3))
+  for (let i = 0; i < 24; i++) void db.put(pad(i), `value ${i} `.repeat(i % 5 === 0 ? 5 : 3))
   await db.compact()
   for (let i = 0; i < 8; i++) void db.put(pad(i * 2), `second ${i}`)
   await db.clear({ gte: pad(15), lt: pad(17) })

@@ -31,6 +31,7 @@ import { decodeEdit, encodeEdit } from '../../src/version/edit-format.js'
 import { decodeCurrent, encodeCurrent, records } from '../../src/version/manifest-format.js'
 import { readManifest } from '../../src/version/version-set.js'
 import { type OpenedStore, openMemory, STORE } from '../store/helpers.js'
+import { blobTarget } from './blob-target.js'
 import { anyNumber, mutate } from './mutate.js'
 import { SAMPLE_OPTIONS, type Sample } from './sample-store.js'
 import { mutateLog, mutateManifest, mutateSection, mutateSegment } from './structure.js'
@@ -54,6 +55,7 @@ export function makeTargets(sample: Sample): Target[] {
   return [
     ...valueTargets(sample),
     ...sectionTargets(sample),
+    blobTarget(),
     ...logTargets(sample),
     ...fileTargets(sample),
     ...wireTargets(sample),
@@ -185,7 +187,11 @@ function sectionTargets(sample: Sample): Target[] {
       seeds: [
         encodeProperties({
           ...{ entryCount: 1, delCount: 2, rangeTombstoneCount: 3, positionMin: 4, positionMax: 5 },
-          ...{ keyBytes: 6, valueBytes: 700 },
+          ...{
+            keyBytes: 6,
+            valueBytes: 700,
+            blobs: [{ blobId: 4096, count: 2, sizeBytes: 600, valueBytes: 650 }],
+          },
         }),
       ],
       mutate,

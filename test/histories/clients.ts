@@ -4,6 +4,7 @@ import { type Database, type OpenOptions, open, VarveError } from '../../src/ind
 import { encryptionOf } from '../encryption/share.js'
 import { SimQueue } from '../sim/sim-queue.js'
 import { SimWorld } from '../sim/sim-world.js'
+import { blobsOf } from '../store/blob-share.js'
 import type { Call } from './linearizability.js'
 
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'f']
@@ -45,6 +46,7 @@ export class Clients {
       blockBytes: 100,
       l0SegmentsMax: 2,
       workers: this.#random.below(3),
+      ...blobsOf(seed),
       ...encryptionOf(seed),
     }
   }

@@ -1,6 +1,7 @@
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import type { OpenOptions } from '../../src/index.js'
 import { encryptionOf } from '../encryption/share.js'
+import { blobsOf } from '../store/blob-share.js'
 
 type Options = OpenOptions<Buffer, Buffer>
 
@@ -41,8 +42,8 @@ export function optionSets(count: number, seed: number): Options[] {
   const pick = <T>(choices: readonly T[]): T => choices[random.below(choices.length)]!
   return Array.from({ length: count }, (_, index) => {
     const fixed = FIXED[index]
-    const encryption = encryptionOf(seed + index)
-    if (fixed) return { ...COMMON, ...fixed, ...encryption }
+    const share = { ...blobsOf(seed + index), ...encryptionOf(seed + index) }
+    if (fixed) return { ...COMMON, ...fixed, ...share }
     return {
       ...COMMON,
       durability: pick<NonNullable<Options['durability']>>(['os', 'disk', { intervalMs: 3 }]),
@@ -55,7 +56,7 @@ export function optionSets(count: number, seed: number): Options[] {
       compression: pick(['lz4', 'none']),
       compaction: pick(['leveled', 'tiered']),
       workers: pick([0, 1, 2, 3, 4]),
-      ...encryption,
+      ...share,
     }
   })
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { OpenOptions, Range } from '../../src/index.js'
 import { encryptionOf } from '../encryption/share.js'
+import { blobsOf } from '../store/blob-share.js'
 
 /** Few keys, so that histories collide; bytes that sort and end in awkward ways. */
 const key = fc
@@ -95,7 +96,7 @@ export const shape: fc.Arbitrary<OpenOptions<Buffer, Buffer>> = fc.record({
 })
 
 /** Of some of the stores. */
-export const encryption = fc.nat().map(encryptionOf)
+export const encryption = fc.nat().map((seed) => ({ ...blobsOf(seed), ...encryptionOf(seed) }))
 
 /** Whether every read of a block seems to take long, so that all of them go the asynchronous way. */
 export const isDiskSlow = fc.oneof(

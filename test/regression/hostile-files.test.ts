@@ -20,7 +20,7 @@ const STORE_ID = Buffer.alloc(16, 1)
 
 function segment(number: number, start: string, end: string): SegmentMeta {
   const range = { start: Buffer.from(start), end: Buffer.from(end) }
-  const counts = { entryCount: 1, delCount: 0, rangeTombstoneCount: 0, keyBytes: 1, valueBytes: 1 }
+  const counts = { entryCount: 1, delCount: 0, rangeTombstoneCount: 0, keyBytes: 1, valueBytes: 1, blobs: [] }
   return { number, sizeBytes: 100, checksum: 1, range, positionMin: 1, positionMax: 1, ...counts }
 }
 

@@ -2,6 +2,7 @@ import { ALL_CRASH_POLICIES } from '../../src/env/crash-states.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { type Database, type OpenOptions, open, VarveError, type View } from '../../src/index.js'
 import { encryptionNote, encryptionOf } from '../encryption/share.js'
+import { blobsOf } from '../store/blob-share.js'
 import { SimQueue } from './sim-queue.js'
 import { SimWorld } from './sim-world.js'
 
@@ -66,6 +67,7 @@ export class LogReaders {
       memory: 2 ** 20,
       workers: this.#pick([0, 1]),
       log: { maxBytes: 2 ** 30 },
+      ...blobsOf(seed),
       ...encryptionOf(seed),
     }
   }

@@ -4,6 +4,7 @@ import type { FaultRule } from '../../src/env/faults.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import type { OpenOptions } from '../../src/index.js'
 import { encryptionOf } from '../encryption/share.js'
+import { blobsOf } from '../store/blob-share.js'
 import type { ModelRange } from './sim-model.js'
 
 type Durability = NonNullable<OpenOptions['durability']>
@@ -90,7 +91,7 @@ export function planOf(seed: number, count: number): SimPlan {
   const weights = drawWeights(draw, isLying)
   const keys = drawKeys(draw)
   const ops = Array.from({ length: count }, () => drawOp(draw, weights, keys, isLying))
-  const options = { ...drawOptions(draw), ...encryptionOf(seed) }
+  const options = { ...drawOptions(draw), ...blobsOf(seed), ...encryptionOf(seed) }
   return { seed, options, tickMs: draw.pick([0.0005, 0.01, 0.1, 0.6, 2]), isLying, ops }
 }
 

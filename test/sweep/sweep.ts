@@ -3,6 +3,7 @@ import type { OpenOptions } from '../../src/index.js'
 import { encryptionNote, encryptionOf } from '../encryption/share.js'
 import type { SimOp, SimPlan } from '../sim/sim-operations.js'
 import { Simulation } from '../sim/simulation.js'
+import { blobsOf } from '../store/blob-share.js'
 
 const OPERATIONS = [
   'open',
@@ -121,7 +122,7 @@ export async function runWith(rule: FaultRule): Promise<{ faults: number }> {
   const workers = (rule.nth ?? 0) % 2
   const plan: SimPlan = {
     seed: 1,
-    options: { ...OPTIONS, workers, ...encryptionOf(rule.nth ?? 0) },
+    options: { ...OPTIONS, workers, ...blobsOf(rule.nth ?? 0), ...encryptionOf(rule.nth ?? 0) },
     tickMs: 0.01,
     isLying: false,
     ops: script(),

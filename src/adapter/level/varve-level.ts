@@ -24,7 +24,16 @@ type FormatName = 'utf8' | 'buffer' | 'view'
 /** What of the options goes to `open` of the store; abstract-level lets a program pass on anything else to its hooks. */
 const STORE_OPTIONS = [
   ...['createIfMissing', 'errorIfExists', 'readOnly', 'durability', 'memory', 'compaction', 'workers', 'log'],
-  ...['memtableBytes', 'segmentBytes', 'blockBytes', 'levelRatio', 'l0SegmentsMax', 'encryption', 'env'],
+  ...[
+    'memtableBytes',
+    'segmentBytes',
+    'blockBytes',
+    'levelRatio',
+    'l0SegmentsMax',
+    'blobMinBytes',
+    'encryption',
+    'env',
+  ],
 ]
 /** Keys that one step of a limited `clear` removes at once. */
 const CLEAR_STEP = 1000
