@@ -191,7 +191,7 @@ it(`whatever is damaged, what a repair leaves opens, verifies, and holds only wh
 }, 120_000)
 
 function damageOne(fs: MemoryFileSystem, random: SeededRandom): void {
-  const names = namesOf(fs, /\.(log|seg)$|^MANIFEST|^CURRENT/)
+  const names = namesOf(fs, /\.(log|seg|blob)$|^MANIFEST|^CURRENT/)
   const path = `${STORE}/${names[random.below(names.length)]}`
   const kind = random.below(4)
   if (kind === 0) {
@@ -213,5 +213,5 @@ function isOwnValue(key: string, value: string): boolean {
   if (key === 'before') return value === 'everything'
   if (key === 'in the log') return value === 'x'.repeat(30)
   if (key.startsWith('log ')) return value === 'y'.repeat(15)
-  return value === `value ${number} `.repeat(3) || value === `second ${number / 2}`
+  return value === `value ${number} `.repeat(number % 5 === 0 ? 5 : 3) || value === `second ${number / 2}`
 }
