@@ -1,6 +1,6 @@
-import { fromBufferKey, toBufferKey } from 'ordered-binary'
 import { VarveError } from '../errors.js'
 import type { Encoding } from '../key/encoding.js'
+import { decodeTuple, encodeTuple, type TuplePart } from '../key/tuple.js'
 import { BufferCutter } from '../util/buffer-cutter.js'
 import { asBuffer, copyBytes } from '../util/bytes.js'
 import { nearestName } from '../util/option-names.js'
@@ -77,12 +77,12 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
   json: (what) => ({
     isDirect: false,
     prepare: (value: unknown) => toJson(what, value),
-    decode: (bytes, start, end) => JSON.parse(bytes.toString('utf8', start, end)) as never,
+    decode: (bytes, start, end) => parseJson(what, bytes.toString('utf8', start, end)) as never,
   }),
   tuple: (what) => ({
     isDirect: false,
     prepare: (value: unknown) => toTuple(what, value),
-    decode: (bytes, start, end) => fromTuple(bytes, start, end) as never,
+    decode: (bytes, start, end) => decodeTuple(bytes, start, end) as never,
     // Tuples that start with the parts of the prefix, not with its last part cut short.
     prefixEnd: (prefix) => (prefix.length === 0 ? undefined : Buffer.from([...prefix, TUPLE_SEPARATOR + 1])),
   }),
@@ -126,6 +126,15 @@ function toJson(what: string, value: unknown): string {
   return text
 }
 
+function parseJson(what: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const message = `a ${what} that was read is not JSON: it was written through another encoding, and 'buffer' shows it`
+    throw new VarveError('VARVE_INVALID_ARGUMENT', message, { cause: error })
+  }
+}
+
 function toTuple(what: string, value: unknown): Uint8Array {
   if (!Array.isArray(value)) throw wrongType(what, 'an array', value, `: [${what}] is one of one part`)
   for (const part of value) {
@@ -136,13 +145,7 @@ function toTuple(what: string, value: unknown): Uint8Array {
     if (!isKnown || Number.isNaN(part)) throw wrongType(what, TUPLE_PARTS, part)
     if (typeof part === 'string') checkText(what, part)
   }
-  return value.length === 0 ? Buffer.alloc(0) : toBufferKey(value as never)
-}
-
-function fromTuple(bytes: Buffer, start: number, end: number): unknown[] {
-  if (start === end) return []
-  const value: unknown = fromBufferKey(copyOut(bytes, start, end))
-  return Array.isArray(value) ? value : [value]
+  return encodeTuple(value as TuplePart[])
 }
 
 function wrongType(what: string, expected: string, value: unknown, hint = ''): VarveError {

@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander'
-import type { Range } from '../store/contract.js'
+import type { Range, Snapshot } from '../store/contract.js'
 import { complain, EXIT_FINDING } from './failure.js'
 import { jsonField } from './format.js'
+import { type KeyedStore, withKeysOf } from './keys.js'
 import { printJson, withOutput } from './output.js'
-import { parseCount, parseKey, type Store, withHexKey, withJson, withStore } from './store.js'
+import { parseCount, withHexKey, withJson, withStore } from './store.js'
 
 interface GetOptions {
   readonly hex?: boolean
@@ -43,8 +44,12 @@ export function addReadCommands(program: Command): void {
 }
 
 async function runGet(directory: string, keyText: string, options: GetOptions): Promise<void> {
-  const key = parseKey(keyText, options.hexKey)
-  const entry = await withStore(directory, 'read', (store) => store.getEntry(key))
+  // What --hex is about here is the value alone.
+  const { keyFields, entry } = await withStore(directory, 'read', async (store) => {
+    const { db, parse, fields } = await withKeysOf(store, { hexKey: options.hexKey === true })
+    const key = parse(keyText)
+    return { keyFields: fields(key), entry: await db.getEntry(key) }
+  })
   if (entry === undefined) {
     complain('key not found')
     process.exitCode = EXIT_FINDING
@@ -53,7 +58,7 @@ async function runGet(directory: string, keyText: string, options: GetOptions): 
   if (options.json) {
     const isHex = options.hex === true
     printJson({
-      ...toField('key', key, isHex),
+      ...keyFields,
       ...toField('value', entry.value, isHex),
       position: entry.position,
       expiresAt: entry.expiresAt,
@@ -64,14 +69,14 @@ async function runGet(directory: string, keyText: string, options: GetOptions): 
 }
 
 async function runScan(directory: string, options: ScanOptions): Promise<void> {
-  const range = toRange(options)
   await withStore(directory, 'read', async (store) => {
+    const keyed = await withKeysOf(store, options)
     // One state for the entries and for what is asked about each of them.
     const snapshot = store.snapshot()
+    const range = { ...toRange(keyed, options), snapshot }
     try {
       await withOutput(async (output) => {
-        for await (const line of lines(store, { ...range, snapshot }, options))
-          await output.write(...line, '\n')
+        for await (const line of lines(keyed, range, options)) await output.write(...line, '\n')
       })
     } finally {
       snapshot.close()
@@ -80,32 +85,31 @@ async function runScan(directory: string, options: ScanOptions): Promise<void> {
 }
 
 async function* lines(
-  store: Store,
-  range: Range<Buffer>,
+  { db, show, fields }: KeyedStore,
+  range: Range<unknown> & { readonly snapshot: Snapshot },
   options: ScanOptions,
 ): AsyncGenerator<(string | Buffer)[]> {
   const isHex = options.hex === true
-  const print = (name: string, bytes: Buffer): string | Buffer => {
-    if (options.json) return JSON.stringify(toField(name, bytes, isHex))
-    return isHex ? bytes.toString('hex') : bytes
+  const showValue = (value: Buffer): string | Buffer => {
+    if (options.json) return JSON.stringify(toField('value', value, isHex))
+    return isHex ? value.toString('hex') : value
   }
-  if (options.keys) for await (const key of store.keys(range)) yield [print('key', key)]
-  else if (options.values) for await (const value of store.values(range)) yield [print('value', value)]
+  if (options.keys)
+    for await (const key of db.keys(range)) yield [options.json ? JSON.stringify(fields(key)) : show(key)]
+  else if (options.values) for await (const value of db.values(range)) yield [showValue(value)]
   else {
-    for await (const [key, value] of store.entries(range)) {
+    for await (const [key, value] of db.entries(range)) {
       if (options.json) {
-        const { snapshot } = range
-        const entry = await store.getEntry(key, snapshot && { snapshot })
-        const fields = { ...toField('key', key, isHex), ...toField('value', value, isHex) }
-        yield [JSON.stringify({ ...fields, expiresAt: entry?.expiresAt })]
-      } else yield [print('key', key), '\t', print('value', value)]
+        const entry = await db.getEntry(key, { snapshot: range.snapshot })
+        const both = { ...fields(key), ...toField('value', value, isHex) }
+        yield [JSON.stringify({ ...both, expiresAt: entry?.expiresAt })]
+      } else yield [show(key), '\t', showValue(value)]
     }
   }
 }
 
-function toRange(options: ScanOptions): Range<Buffer> {
-  const bound = (text: string | undefined) =>
-    text === undefined ? undefined : parseKey(text, options.hexKey)
+function toRange({ parse }: KeyedStore, options: ScanOptions): Range<unknown> {
+  const bound = (text: string | undefined) => (text === undefined ? undefined : parse(text))
   return {
     prefix: bound(options.prefix),
     gt: bound(options.gt),

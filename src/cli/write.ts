@@ -1,8 +1,10 @@
 import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { Durability, WriteOptions } from '../store/contract.js'
+import { UsageError } from './failure.js'
+import { encodingsOf, withKeysOf } from './keys.js'
 import { printJson, printLine } from './output.js'
-import { parseDuration, parseKey, withDurability, withHexKey, withJson, withStore } from './store.js'
+import { parseDuration, withDurability, withHexKey, withJson, withStore } from './store.js'
 
 interface WriteCommandOptions {
   readonly durability?: Durability
@@ -29,20 +31,33 @@ async function runPut(
   valueText: string | undefined,
   options: WriteCommandOptions,
 ): Promise<void> {
-  const key = parseKey(keyText, options.hexKey)
   if (valueText === undefined && process.stdin.isTTY)
     process.stderr.write('reading the value from the terminal: end it with Ctrl-D\n')
   const value = valueText === undefined ? await buffer(process.stdin) : Buffer.from(valueText, 'utf8')
-  const position = await withStore(directory, 'create', (store) =>
-    store.put(key, value, { ...toWriteOptions(options), ttlMs: options.ttl }),
-  )
+  const position = await withStore(directory, 'create', async (store) => {
+    const { db, parse } = await withKeysOf(store, options)
+    const key = parse(keyText)
+    if ((await encodingsOf(store)).valueEncoding === 'json') checkJson(value)
+    return db.put(key, value, { ...toWriteOptions(options), ttlMs: options.ttl })
+  })
   printPosition(position, options)
 }
 
 async function runDel(directory: string, keyText: string, options: WriteCommandOptions): Promise<void> {
-  const key = parseKey(keyText, options.hexKey)
-  const position = await withStore(directory, 'write', (store) => store.del(key, toWriteOptions(options)))
+  const position = await withStore(directory, 'write', async (store) => {
+    const { db, parse } = await withKeysOf(store, options)
+    return db.del(parse(keyText), toWriteOptions(options))
+  })
   printPosition(position, options)
+}
+
+/** The program that made the store could not read anything else. */
+function checkJson(value: Buffer): void {
+  try {
+    JSON.parse(value.toString('utf8'))
+  } catch {
+    throw new UsageError(`the values of this store are JSON, and this is none: text is written '"text"'`)
+  }
 }
 
 export function toWriteOptions(options: { readonly durability?: Durability }): WriteOptions {

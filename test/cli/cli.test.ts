@@ -355,6 +355,41 @@ describe('what a newcomer runs into', () => {
     })
   })
 
+  it('keys that are tuples are written as JSON arrays, and values that are JSON must be', async () => {
+    const store = fresh()
+    const options = { keyEncoding: 'tuple', valueEncoding: 'json' } as const
+    const db = await open<unknown[], unknown>(store, options)
+    await db.put(['a', 1], { x: 1 })
+    await db.put(['a', 2n ** 70n + 1n, Buffer.from([0, 255]), Number.NEGATIVE_INFINITY, null], 2)
+    await db.close()
+    const odd = '["a",{"bigint":"1180591620717411303425"},{"base64":"AP8="},{"number":"-Infinity"},null]'
+    expect(succeed(['scan', store]).stdout).toBe(`["a",1]\t{"x":1}\n${odd}\t2\n`)
+    expect(succeed(['get', store, odd]).stdout).toBe('2\n')
+    expect(varve(['get', store, 'a'])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining(`the keys of this store are tuples: write '["a",1]'`) as string,
+    })
+    expect(varve(['put', store, '["a",10]', 'text'])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('the values of this store are JSON, and this is none') as string,
+    })
+    succeed(['put', store, '["a",10]', '"text"'])
+    succeed(['del', store, odd])
+    const json = succeed(['scan', store, '--json', '--prefix', '["a"]']).stdout
+    expect(jsonLines<{ key: unknown }>(json).map(({ key }) => key)).toEqual([
+      ['a', 1],
+      ['a', 10],
+    ])
+    const copy = fresh()
+    succeed(['load', copy, '--format', 'ndjson'], json)
+    const copied = await open<unknown[], unknown>(copy, { ...options, readOnly: true })
+    expect(await copied.entries().all()).toEqual([
+      [['a', 1], { x: 1 }],
+      [['a', 10], 'text'],
+    ])
+    await copied.close()
+  })
+
   it.runIf(existsSync('/dev/full'))('an output that cannot be written is one line and a status', () => {
     const store = fresh()
     succeed(['put', store, 'a', '1'])

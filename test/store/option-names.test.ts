@@ -227,6 +227,18 @@ describe('what a newcomer does first is answered by what to do', () => {
     expect(Object.keys(error)).not.toContain('file')
   })
 
+  it('a value that is not what the encoding says is an error with a code', async () => {
+    const db = await openStore()
+    await db.put('a', 'no JSON')
+    const json = db.withEncodings({ valueEncoding: 'json' })
+    for (const read of [() => json.get('a'), async () => json.getSync('a'), () => json.entries().all()])
+      await expect(read()).rejects.toMatchObject({
+        code: 'VARVE_INVALID_ARGUMENT',
+        message:
+          "a value that was read is not JSON: it was written through another encoding, and 'buffer' shows it",
+      })
+  })
+
   it('a store that is open already is refused with what to do', async () => {
     const env = memoryEnv()
     opened.push(await open('/db', { env }))
