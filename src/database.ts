@@ -48,6 +48,9 @@ import { closeViews, openView, removeDroppedViews } from './view/views.js'
  * Opens a store, creating the directory if needed. After any crash it opens without an option; only damage to data
  * that had been promised durable refuses, naming file and offset.
  *
+ * `K` and `V`, what the encodings take and give, are not worked out of the options: say
+ * `open<string, User>(path, { valueEncoding: 'json' })`.
+ *
  * @throws VarveError `VARVE_LOCKED`, `VARVE_CORRUPTION`, `VARVE_FORMAT_VERSION`, `VARVE_INVALID_ARGUMENT`,
  * `VARVE_NO_SPACE`, `VARVE_IO`.
  */

@@ -12,7 +12,7 @@ import type {
   WriteOptions,
 } from '../store/contract.js'
 import type { CursorState } from '../store/cursor-state.js'
-import { BATCH_NAMES, PUT_NAMES, WRITE_NAMES } from '../store/option-names.js'
+import { BATCH_NAMES, CHECK_NAMES, PUT_NAMES, WRITE_NAMES } from '../store/option-names.js'
 import { checkDurability } from '../store/options.js'
 import type { Store } from '../store/store.js'
 import { checkOptionNames } from '../util/option-names.js'
@@ -150,17 +150,20 @@ export class StoreWriter<K, V> {
     const { pipeline } = this.#store
     if (durability !== undefined) checkDurability(durability)
     if (checks === undefined) return pipeline
-    for (const { key, position } of checks) {
+    for (const check of checks) {
+      checkOptionNames('a check', check, CHECK_NAMES)
+      const { key, position } = check
       checkKey(this.#keys.prepare(key))
       const isPosition = position === null || (Number.isSafeInteger(position) && position >= 0)
       if (!isPosition) throw invalid('a condition is a position, or null')
     }
     // Conditions see every write that was called before.
     pipeline.commitNow()
-    for (const check of checks) {
+    for (const [i, check] of checks.entries()) {
       const position = this.#reader.currentPosition(check.key)
       if (position === check.position) continue
-      const message = `the key is at position ${position ?? 'none'}, not ${check.position ?? 'none'}`
+      const which = checks.length > 1 ? ` of check ${i}` : ''
+      const message = `the key${which} is at position ${position ?? 'none'}, not ${check.position ?? 'none'}`
       throw new VarveError('VARVE_CONFLICT', message, position === null ? {} : { position })
     }
     return pipeline

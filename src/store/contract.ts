@@ -132,7 +132,10 @@ export interface RangeIterator<T> extends ClosableIterator<T> {
 
 /** How a store is opened. Every option has a default that suits most programs. */
 export interface OpenOptions<K = string, V = string> {
-  /** Default `'utf8'`. `'tuple'` keeps the order of typed tuples. */
+  /**
+   * Default `'utf8'`. `'tuple'`: arrays of strings, numbers, bigints, booleans, null and bytes, in the order of their
+   * parts: null, bytes, false, true, numbers, text. `'json'` and text are in the order of their letters.
+   */
   readonly keyEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | 'tuple' | Encoding<K>
   /** Default `'utf8'`. */
   readonly valueEncoding?: 'utf8' | 'buffer' | 'view' | 'json' | Encoding<V>

@@ -58,6 +58,7 @@ export const READ_NAMES: OptionNames<ReadOptions> = {
   timeoutMs: true,
   signal: true,
 }
+export const CHECK_NAMES: OptionNames<Check<unknown>> = { key: true, position: true }
 /** What every range has, of a store or of a view. */
 export const BOUND_NAMES: OptionNames<Omit<Range<unknown>, 'snapshot' | 'signal'>> = {
   gt: true,

@@ -14,6 +14,8 @@ const CALLED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['ttl', 'ttlMs'],
   ['sync', "durability: 'disk'"],
   ['ifVersion', 'ifPosition'],
+  ['version', 'position'],
+  ['versionstamp', 'position'],
   ['start', 'gte'],
   ['end', 'lt'],
   ['since', 'after'],

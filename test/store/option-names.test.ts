@@ -104,6 +104,7 @@ describe('the name of an option that is not known', () => {
     ["durability: 'disk'", (db: Database) => db.put('a', '1', { sync: true } as never)],
     ['ttlMs', (db: Database) => db.put('a', '1', { expireIn: 1000 } as never)],
     ['ifPosition', (db: Database) => db.put('a', '1', { ifVersion: 1 } as never)],
+    ['position', (db: Database) => db.batch([], { check: [{ key: 'a', versionstamp: null }] } as never)],
     ['gte', (db: Database) => db.entries({ start: 'a' } as never).all()],
     ['lt', (db: Database) => db.entries({ end: 'a' } as never).all()],
     ['after', (db: Database) => db.changes({ since: 1 } as never).next()],
@@ -225,6 +226,18 @@ describe('what a newcomer does first is answered by what to do', () => {
     const error = await refusal(() => call(db))
     expect(error).toMatchObject({ code: 'VARVE_INVALID_ARGUMENT', message: expect.stringContaining(message) })
     expect(Object.keys(error)).not.toContain('file')
+  })
+
+  it('a conflict says which of several checks it is', async () => {
+    const db = await openStore()
+    await db.put('a', '1')
+    const check = [
+      { key: 'a', position: 1 },
+      { key: 'b', position: 1 },
+    ]
+    await expect(db.batch([], { check })).rejects.toMatchObject({
+      ...{ code: 'VARVE_CONFLICT', message: 'the key of check 1 is at position none, not 1' },
+    })
   })
 
   it('a value that is not what the encoding says is an error with a code', async () => {
