@@ -201,8 +201,8 @@ export function teach(program: Command): void {
   program.addHelpText(
     'after',
     `
-Keys and values are bytes: text is taken as UTF-8. Where keys are tuples, get, put, del and scan take and show them as
-JSON arrays: '["a",1]'. Commands that only read need no lock and may run beside the
+Keys and values are bytes: text is taken as UTF-8. Where keys are tuples, get, put, del, scan and tail take and show
+them as JSON arrays: '["a",1]'. Commands that only read need no lock and may run beside the
 process that has the store open. varve help <command> shows examples of each.
 
 Exit status: 0; 1 a finding, or not found; 2 wrong use.`,

@@ -1,6 +1,8 @@
 import type { Database } from '../database.js'
+import { decodeTuple, encodeTuple, type TuplePart } from '../key/tuple.js'
+import { asBuffer } from '../util/bytes.js'
 import { UsageError } from './failure.js'
-import { jsonField } from './format.js'
+import { describeBytes, jsonField } from './format.js'
 import { loadEngine, parseKey, type Store } from './store.js'
 
 /** A store and its keys as they are written on the command line. */
@@ -33,6 +35,48 @@ export async function encodingsOf(store: Store): Promise<{ keyEncoding: string; 
   return Database.typedStoreOf(store).store.tree.version
 }
 
+/** Keys as bytes, for whoever reads files: how they are named and shown. */
+export interface KeyWords {
+  /** The bytes of the key that an argument names. @throws UsageError. */
+  parse(text: string): Buffer
+  /** For people. */
+  describe(key: Uint8Array): string
+  /** For programs. */
+  fields(key: Buffer): Record<string, unknown>
+}
+
+/** Of a store that keys of this encoding were written to. */
+export function keyWordsOf(keyEncoding: string | undefined, isHex: boolean): KeyWords {
+  if (keyEncoding === 'tuple' && !isHex)
+    return {
+      parse: (text) => encodeTuple(parseTuple(text)),
+      describe: (key) => shownTuple(key) ?? describeBytes(key),
+      fields: (key) => {
+        const tuple = shownTuple(key)
+        if (tuple === undefined) return jsonField('key', key)
+        return { key: JSON.parse(tuple) as unknown, keyBase64: key.toString('base64') }
+      },
+    }
+  return {
+    parse: (text) => parseKey(text, isHex),
+    describe: describeBytes,
+    fields: (key) => jsonField('key', key),
+  }
+}
+
+/** Undefined for bytes that are no tuple: the ends of ranges, and what was written through another encoding. */
+function shownTuple(key: Uint8Array): string | undefined {
+  try {
+    return show(decodeTuple(asBuffer(key), 0, key.length))
+  } catch {
+    return undefined
+  }
+}
+
+function show(parts: readonly unknown[]): string {
+  return JSON.stringify(parts.map(showPart))
+}
+
 function bytes(store: Store, { hexKey, hex }: KeyOptions): KeyedStore {
   return {
     db: store as Database<unknown, Buffer>,
@@ -42,23 +86,21 @@ function bytes(store: Store, { hexKey, hex }: KeyOptions): KeyedStore {
   }
 }
 
-async function tuples(store: Store): Promise<KeyedStore> {
-  const { codecOf, toBytes } = await import('../access/codec.js')
-  const codec = codecOf<unknown[]>('key', 'tuple')
+function tuples(store: Store): KeyedStore {
   return {
     db: store.withEncodings<unknown[], Buffer>({
       ...{ keyEncoding: 'tuple', valueEncoding: 'buffer' },
     }) as Database<unknown, Buffer>,
     parse: parseTuple,
-    show: (key) => JSON.stringify((key as unknown[]).map(showPart)),
+    show: (key) => show(key as unknown[]),
     fields: (key) => ({
       key: (key as unknown[]).map(showPart),
-      keyBase64: toBytes(codec.prepare(key as unknown[])).toString('base64'),
+      keyBase64: encodeTuple(key as TuplePart[]).toString('base64'),
     }),
   }
 }
 
-function parseTuple(text: string): unknown[] {
+function parseTuple(text: string): TuplePart[] {
   let parts: unknown
   try {
     parts = JSON.parse(text)
@@ -78,8 +120,8 @@ function showPart(part: unknown): unknown {
   return typeof part === 'number' && !Number.isFinite(part) ? { number: String(part) } : part
 }
 
-function parsePart(part: unknown): unknown {
-  if (typeof part !== 'object' || part === null) return part
+function parsePart(part: unknown): TuplePart {
+  if (typeof part !== 'object' || part === null) return part as TuplePart
   const { bigint, base64, number } = part as Readonly<Record<string, unknown>>
   if (typeof bigint === 'string' && /^-?\d+$/.test(bigint)) return BigInt(bigint)
   if (typeof base64 === 'string') return Buffer.from(base64, 'base64')

@@ -1,13 +1,15 @@
 import { codecOf } from '../access/codec.js'
+import type { Env } from '../env/env.js'
 import { nodeEnv } from '../env/node-env.js'
 import { type Change, ChangeDecoder } from '../feed/change.js'
 import { keyRangeOf } from '../key/key-range.js'
 import type { BatchVisitor } from '../store/frame-walk.js'
 import { LogTail } from '../store/log-tail.js'
-import { describeBytes, formatBytes, jsonField, plural } from './format.js'
+import { formatBytes, jsonField, plural } from './format.js'
 import { envWithKey } from './key-file.js'
+import { type KeyWords, keyWordsOf } from './keys.js'
 import { type Output, withOutput } from './output.js'
-import { parseKey, requireDirectory } from './store.js'
+import { requireDirectory } from './store.js'
 
 /** How often a log that nobody writes to is looked at. */
 const POLL_MS = 25
@@ -25,7 +27,14 @@ type AnyChange = Change<Buffer, Buffer>
 export async function tailLog(directory: string, options: TailOptions): Promise<void> {
   requireDirectory(directory)
   const { from, prefix } = options
-  const range = prefix === undefined ? undefined : keyRangeOf({ prefix: parseKey(prefix, options.hexKey) })
+  const env = await envWithKey()
+  const keyEncoding = await keyEncodingOf(env, directory)
+  const words = keyWordsOf(keyEncoding, options.hexKey === true)
+  const { prefixEnd } = codecOf<unknown>(
+    'key',
+    keyEncoding === 'tuple' && !options.hexKey ? 'tuple' : 'buffer',
+  )
+  const range = prefix === undefined ? undefined : keyRangeOf({ prefix: words.parse(prefix) }, prefixEnd)
   const decoder = new ChangeDecoder(
     codecOf<Buffer>('key', 'buffer'),
     codecOf<Buffer>('value', 'buffer'),
@@ -39,13 +48,13 @@ export async function tailLog(directory: string, options: TailOptions): Promise<
     return undefined
   }
   const after = from === undefined ? undefined : Math.max(0, from - 1)
-  const tail = new LogTail(await envWithKey(), nodeEnv.fs.realPath(directory), after)
+  const tail = new LogTail(env, nodeEnv.fs.realPath(directory), after)
   try {
     await withOutput(async (output) => {
       for (;;) {
         const hasMore = await tail.step(visit)
         if (changes.length > 0) isSilent = false
-        for (const change of changes) await print(output, change, options.json === true)
+        for (const change of changes) await print(output, change, words, options.json === true)
         changes = []
         if (hasMore) continue
         if (isSilent && from === undefined && !range) sayWhyNothing(tail.position)
@@ -71,32 +80,44 @@ function sayWhyNothing(position: number): void {
   process.stderr.write(`${why}\n`)
 }
 
-async function print(output: Output, change: AnyChange, isJson: boolean): Promise<void> {
+/** By the manifest; undefined: it does not say, or the process that writes has just replaced it. */
+async function keyEncodingOf(env: Env, directory: string): Promise<string | undefined> {
+  const { readManifest } = await import('../repair/inspect.js')
+  let keyEncoding: unknown
+  try {
+    for (const edit of readManifest(env, directory)) keyEncoding = edit.keyEncoding ?? keyEncoding
+  } catch {
+    return undefined
+  }
+  return keyEncoding as string | undefined
+}
+
+async function print(output: Output, change: AnyChange, words: KeyWords, isJson: boolean): Promise<void> {
   const { position, timestamp, ops } = change
   if (isJson) {
-    await output.write(JSON.stringify({ position, timestamp, ops: ops.map(opToJson) }), '\n')
+    const plain = ops.map((op) => opToJson(op, words))
+    await output.write(JSON.stringify({ position, timestamp, ops: plain }), '\n')
     return
   }
   const time = new Date(timestamp).toISOString()
   await output.write(`position ${position}  ${time}  ${plural(ops.length, 'op')}\n`)
-  for (const op of ops) await output.write(`  ${describeOp(op)}\n`)
+  for (const op of ops) await output.write(`  ${describeOp(op, words)}\n`)
 }
 
 type AnyOp = AnyChange['ops'][number]
 
-function opToJson(op: AnyOp): Record<string, unknown> {
+function opToJson(op: AnyOp, words: KeyWords): Record<string, unknown> {
   const { type } = op
   if (type === 'clear') {
     return { type, ...jsonField('start', op.start), ...(op.end && jsonField('end', op.end)) }
   }
-  if (type === 'del') return { type, ...jsonField('key', op.key) }
+  if (type === 'del') return { type, ...words.fields(op.key) }
   const { key, value, expiresAt } = op
-  return { type, ...jsonField('key', key), ...jsonField('value', value), expiresAt }
+  return { type, ...words.fields(key), ...jsonField('value', value), expiresAt }
 }
 
-function describeOp(op: AnyOp): string {
-  if (op.type === 'clear')
-    return `clear  [${describeBytes(op.start)}, ${op.end ? describeBytes(op.end) : '∞'})`
-  const key = describeBytes(op.key)
+function describeOp(op: AnyOp, { describe }: KeyWords): string {
+  if (op.type === 'clear') return `clear  [${describe(op.start)}, ${op.end ? describe(op.end) : '∞'})`
+  const key = describe(op.key)
   return op.type === 'put' ? `put  ${key}  ${formatBytes(op.value.length)}` : `del  ${key}`
 }

@@ -374,7 +374,13 @@ describe('what a newcomer runs into', () => {
       stderr: expect.stringContaining('the values of this store are JSON, and this is none') as string,
     })
     succeed(['put', store, '["a",10]', '"text"'])
+    const last = succeed(['tail', store, '--prefix', '["a",10]']).stdout
+    expect(last).toMatch(/^position 3 {2}.* 1 op\n {2}put {2}\["a",10\] {2}6 B\n$/)
     succeed(['del', store, odd])
+    const ops = jsonLines<{ ops: unknown[] }>(succeed(['tail', store, '--json']).stdout).flatMap(
+      (line) => line.ops,
+    )
+    expect(ops.at(-1)).toMatchObject({ type: 'del', key: JSON.parse(odd) as unknown })
     const json = succeed(['scan', store, '--json', '--prefix', '["a"]']).stdout
     expect(jsonLines<{ key: unknown }>(json).map(({ key }) => key)).toEqual([
       ['a', 1],
