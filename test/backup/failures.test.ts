@@ -21,6 +21,9 @@ async function strays(env: MemoryEnv): Promise<string[]> {
   )
 }
 
+/** Blob files outlive merges: which of their names a store that went back shares with backups is another matter. */
+const INLINE = { ...KEEP, blobMinBytes: Number.POSITIVE_INFINITY }
+
 describe('a directory of backups', () => {
   it('holds whole backups only, and every one that was made, after a crash at any moment', async () => {
     const store = await Recorded.open(11, { ...KEEP, l0SegmentsMax: 3 })
@@ -185,12 +188,12 @@ describe('a directory of backups', () => {
   })
 
   it('does not mix histories: a store that went back begins anew, or is refused', async () => {
-    const store = await Recorded.open(16, KEEP)
+    const store = await Recorded.open(16, INLINE)
     await store.write(40)
     await backup(store.db, BACKUPS)
     await store.db.close()
     const copy = store.env.fs.clone()
-    const again = await store.reopen(KEEP)
+    const again = await store.reopen(INLINE)
     await again.write(60)
     await backup(again.db, BACKUPS)
     await again.db.close()
@@ -200,15 +203,15 @@ describe('a directory of backups', () => {
       if (!copy.stat(parent)) copy.makeDirectory(parent)
       copy.writeFile(path, store.env.fs.readFile(path))
     }
-    const other = await Recorded.open(99, KEEP, memoryEnv({ fs: copy.clone(), seed: 99 }))
+    const other = await Recorded.open(99, INLINE, memoryEnv({ fs: copy.clone(), seed: 99 }))
     for (let i = 0; i < 90; i++) await other.db.put(`other${i}`, 'x'.repeat(50))
     expect((await failureOf(() => backup(other.db, BACKUPS)))?.code).toBe('VARVE_DIVERGED')
     await other.db.close()
 
     // With files whose numbers no backup knows.
     const env = memoryEnv({ fs: copy.clone(), seed: 99 })
-    for (let i = 0; i < 60; i++) await (await Recorded.open(98, KEEP, env)).db.close()
-    const another = await Recorded.open(99, KEEP, env)
+    for (let i = 0; i < 60; i++) await (await Recorded.open(98, INLINE, env)).db.close()
+    const another = await Recorded.open(99, INLINE, env)
     for (let i = 0; i < 90; i++) await another.db.put(`other${i}`, 'x'.repeat(50))
     expect(await backup(another.db, BACKUPS)).toMatchObject({ position: 130, restorableFrom: 130 })
     await another.db.close()
@@ -217,12 +220,12 @@ describe('a directory of backups', () => {
 
   it('of an encrypted store that went back is refused or whole, whether its numbers meet others or not', async () => {
     const share = encryptionIf(true)
-    const store = await Recorded.open(18, { ...KEEP, ...share })
+    const store = await Recorded.open(18, { ...INLINE, ...share })
     await store.write(40)
     await backup(store.db, BACKUPS)
     await store.db.close()
     const before = store.env.fs.clone()
-    const again = await store.reopen({ ...KEEP, ...share })
+    const again = await store.reopen({ ...INLINE, ...share })
     await again.write(60)
     await backup(again.db, BACKUPS)
     await again.db.close()
@@ -230,7 +233,7 @@ describe('a directory of backups', () => {
     const outcomes = new Set<string>()
     for (let writes = 40; writes <= 140; writes += 20) {
       const env = memoryEnv({ fs: before.clone(), seed: writes })
-      const other = await Recorded.open(writes, { ...KEEP, ...share }, env)
+      const other = await Recorded.open(writes, { ...INLINE, ...share }, env)
       for (let i = 0; i < writes; i++) await other.db.put(`other${i % 50}`, 'x'.repeat(50))
       const failure = await failureOf(() => backup(other.db, BACKUPS))
       const state = Object.fromEntries(await other.db.entries().all())

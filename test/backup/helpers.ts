@@ -4,6 +4,7 @@ import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import type { Database, OpenOptions } from '../../src/index.js'
 import { open } from '../../src/index.js'
+import { blobsOf } from '../store/blob-share.js'
 import { dump, pad, STORE, TINY } from '../store/helpers.js'
 
 export const BACKUPS = '/backups'
@@ -32,7 +33,7 @@ export class Recorded {
   }
 
   static async open(seed: number, options: OpenOptions = {}, env = memoryEnv({ seed })): Promise<Recorded> {
-    const db = await open(STORE, { ...TINY, ...options, env } as OpenOptions)
+    const db = await open(STORE, { ...TINY, ...blobsOf(seed), ...options, env } as OpenOptions)
     return new Recorded(db, env, seed, [{ position: 0, state: new Map() }])
   }
 

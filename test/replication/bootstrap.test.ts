@@ -15,8 +15,8 @@ async function fill(leader: Database, from: number, count: number): Promise<void
 }
 
 /** A leader whose log does not reach back to its first position. */
-async function trimmedLeader(): Promise<Database> {
-  const leader = closers.add(await openLeader())
+async function trimmedLeader(options: OpenOptions = {}): Promise<Database> {
+  const leader = closers.add(await openLeader(options))
   await fill(leader, 0, 400)
   await leader.flush()
   await until(() => leader.oldestPosition > 100)
@@ -25,8 +25,12 @@ async function trimmedLeader(): Promise<Database> {
 }
 
 describe("a follower whose position the leader's log no longer reaches", () => {
-  it('fetches a copy of the leader, and goes on after it', async () => {
-    const leader = await trimmedLeader()
+  it.each([
+    ['', {}],
+    [', values that stand apart included', { blobMinBytes: 50 }],
+  ])('fetches a copy of the leader%s, and goes on after it', async (_, options) => {
+    const leader = await trimmedLeader(options)
+    expect(leader.stats().blobs.files > 0).toBe('blobMinBytes' in options)
     const server = closers.add(await serveLog(leader, { heartbeatMs: 20 }))
     const env = memoryEnv({ seed: 2 })
     const follower = closers.add(await openMemoryFollower(server.url, {}, env))
@@ -118,7 +122,7 @@ describe("a follower whose position the leader's log no longer reaches", () => {
 
 describe('a crash while a copy takes the place of a follower', () => {
   it('at any step leaves what it had, or the copy; then it goes on', { timeout: 60_000 }, async () => {
-    const leader = closers.add(await openLeader())
+    const leader = closers.add(await openLeader({ blobMinBytes: 50 }))
     await fill(leader, 0, 20)
     const env = memoryEnv({ seed: 2 })
     const first = await serveLog(leader, { retainMs: 0 })
