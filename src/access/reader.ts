@@ -109,8 +109,13 @@ export class PointReader<K, V> {
     }
   }
 
-  readonly decodeValue = (lookup: Lookup): V =>
-    this.#values.decode(lookup.bytes as Buffer, lookup.valueStart, lookup.valueEnd)
+  readonly decodeValue = (lookup: Lookup): V => {
+    const { bytes, valueStart, valueEnd } = lookup
+    // A value that stood apart has memory of its own, that nobody else has.
+    if (lookup.reference && this.#values.decodeOwn)
+      return this.#values.decodeOwn(bytes as Buffer, valueStart, valueEnd)
+    return this.#values.decode(bytes as Buffer, valueStart, valueEnd)
+  }
 
   readonly decodeEntry = (lookup: Lookup): Entry<V> => {
     const { position, expiresAt } = lookup
@@ -241,8 +246,7 @@ export class PointReader<K, V> {
   }
 
   #value(): V {
-    const { bytes, valueStart, valueEnd } = this.#lookup
-    return this.#values.decode(bytes as Buffer, valueStart, valueEnd)
+    return this.decodeValue(this.#lookup)
   }
 }
 

@@ -3,6 +3,7 @@ import type { FileDecryptor } from '../env/file-cipher.js'
 import { blobFileName, joinPath } from '../env/file-names.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
+import { Scratch } from '../util/scratch.js'
 import { BLOB_HEADER_BYTES, type BlobReference, checkBlobHeader } from './blob-format.js'
 import { decodeSection } from './block-codec.js'
 import { BlockNeeded, type BlockSource, type ReadContext } from './read-context.js'
@@ -43,7 +44,8 @@ export class BlobFile implements BlockSource<Buffer> {
   read(reference: BlobReference, context: ReadContext, isQuick: boolean): Buffer {
     const { offset, sizeBytes } = reference
     this.#checkPlace(reference)
-    const loaded = context.loaded(this, offset)
+    // Taken: what is given out may be written to by whoever gets it.
+    const loaded = context.take(this, offset)
     if (loaded) return this.#decode(loaded, reference)
     if (!context.mayBlock && !(isQuick && sizeBytes <= READ_AT_ONCE_BYTES_MAX))
       throw new BlockNeeded(this, offset, offset + sizeBytes - 1)
@@ -73,7 +75,9 @@ export class BlobFile implements BlockSource<Buffer> {
   }
 
   #decode(section: Buffer, { offset, valueBytes }: BlobReference): Buffer {
-    const value = decodeSection(section, 0, section.length, this.path, offset, this.#decryptor)
+    // Memory of this read alone: what is not packed stays where it was read.
+    const scratch = new Scratch()
+    const value = decodeSection(section, 0, section.length, this.path, offset, this.#decryptor, scratch)
     if (value.length !== valueBytes)
       throw corruption(this.path, offset, `a value of ${value.length} bytes instead of ${valueBytes}`)
     return value

@@ -8,10 +8,15 @@ import { crc32 } from '../util/crc.js'
 import { Scratch } from '../util/scratch.js'
 import { BLOB_HEADER_BYTES, encodeBlobHeader } from './blob-format.js'
 import { sectionSizeMax, writeSection } from './block-codec.js'
+import { compressInto } from './compression.js'
 import type { BlobMeta } from './segment-meta.js'
 
 /** Larger ones get memory of their own, which does not stay. */
 const SCRATCH_BYTES_MAX = 4 * 2 ** 20
+
+const SAMPLED_BYTES_MIN = 256 * 1024
+const SAMPLE_BYTES = 16 * 1024
+const SAMPLES = 4
 
 /** Writes one blob file. Nothing is durable before `finish` returned. */
 export class BlobWriter {
@@ -56,7 +61,7 @@ export class BlobWriter {
     const memory = sizeMax > SCRATCH_BYTES_MAX ? Buffer.allocUnsafeSlow(sizeMax) : this.#scratch.take(sizeMax)
     const offset = this.#sizeBytes
     const place = this.#encryptor && { encryptor: this.#encryptor, offset }
-    const sizeBytes = writeSection(value, this.#isCompressed, memory, 0, place)
+    const sizeBytes = writeSection(value, this.#isCompressed && isWorthPacking(value), memory, 0, place)
     this.#write(memory.subarray(0, sizeBytes))
     return { offset, sizeBytes }
   }
@@ -82,4 +87,16 @@ export class BlobWriter {
     this.#checksum = crc32(bytes, 0, bytes.length, this.#checksum)
     this.#sizeBytes += bytes.length
   }
+}
+
+/** Whether samples of a large value get smaller: pictures and archives are not gone through in vain. */
+function isWorthPacking(value: Bytes): boolean {
+  if (value.length < SAMPLED_BYTES_MIN) return true
+  const stride = Math.floor((value.length - SAMPLE_BYTES) / (SAMPLES - 1))
+  const packed = Buffer.allocUnsafe(SAMPLE_BYTES)
+  for (let i = 0; i < SAMPLES; i++) {
+    const sample = value.subarray(i * stride, i * stride + SAMPLE_BYTES)
+    if (compressInto(sample, packed, 0, SAMPLE_BYTES - (SAMPLE_BYTES >>> 3)) >= 0) return true
+  }
+  return false
 }

@@ -40,6 +40,13 @@ export class ReadContext {
     return this.#loaded.size === 0 ? undefined : (this.#loaded.get(source)?.get(number) as T | undefined)
   }
 
+  /** As `loaded`, once: it is the caller's then. */
+  take<T extends Loadable>(source: BlockSource<T>, number: number): T | undefined {
+    const item = this.loaded(source, number)
+    if (item) this.#loaded.get(source)!.delete(number)
+    return item
+  }
+
   async load(needed: BlockNeeded): Promise<void> {
     const blocks = await needed.source.loadAsync(needed.first, needed.last)
     let loaded = this.#loaded.get(needed.source)

@@ -104,6 +104,20 @@ test('a snapshot and an iterator keep what they see while the files go', async (
   await db.close()
 })
 
+test('two reads of one value do not share memory', async () => {
+  const { db } = await openMemory(OPTIONS)
+  await db.put('k', large(1))
+  await db.flush()
+  const bytes = db.withEncodings<string, Buffer>({ valueEncoding: 'buffer' })
+  const [first, second] = await bytes.getMany(['k', 'k'])
+  first!.fill(0)
+  expect(String(second)).toBe(large(1))
+  ;(await bytes.get('k'))!.fill(0)
+  for await (const value of bytes.values()) value.fill(0)
+  expect(await db.get('k')).toBe(large(1))
+  await db.close()
+})
+
 test('what expires keeps its time apart from its value', async () => {
   const { db } = await openMemory(OPTIONS)
   const expiresAt = 4e12
