@@ -344,7 +344,10 @@ export class Database<K = string, V = string> implements AsyncDisposable {
    * @throws VarveError `VARVE_INVALID_ARGUMENT`, `VARVE_READ_ONLY`, `VARVE_POSITION_LOST` (`from: 'start'` or
    * `install`, and the log no longer reaches back that far).
    */
-  view<S = ViewState>(name: string, definition: ViewDefinition<K, V, S>): Promise<View<S>> {
+  view<S = ViewState>(
+    name: string,
+    definition: ViewDefinition<K, V, S> | Promise<ViewDefinition<K, V, S>>,
+  ): Promise<View<S>> {
     return openView(this.#typed, name, definition)
   }
 

@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { basename, dirname, extname, join } from 'node:path'
+import { basename, dirname, extname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { VarveError } from '../errors.js'
 
 /** This file, or the bundle that holds it: as CommonJS that has no address. */
 function ownFile(): string {
-  return typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url)
+  // `node -e` and programs from stdin leave a name of their own in the global scope: [eval], [stdin].
+  const isFile = typeof __filename === 'string' && isAbsolute(__filename)
+  return isFile ? __filename : fileURLToPath(import.meta.url)
 }
 
 /**

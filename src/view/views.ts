@@ -14,12 +14,14 @@ const viewsOf = new WeakMap<Store, Views>()
 export async function openView<K, V, S>(
   typed: TypedStore<K, V>,
   name: string,
-  definition: ViewDefinition<K, V, S>,
+  definition: ViewDefinition<K, V, S> | Promise<ViewDefinition<K, V, S>>,
 ): Promise<View<S>> {
+  const isPromise = typeof (definition as { then?: unknown } | null | undefined)?.then === 'function'
+  if (isPromise) return openView(typed, name, await definition)
   checkViewName(name)
   // Such names are the engine's own.
   if (name.startsWith('\0')) throw new VarveError('VARVE_INVALID_ARGUMENT', 'no name starts with a zero')
-  return openChecked(typed, name, definition)
+  return openChecked(typed, name, definition as ViewDefinition<K, V, S>)
 }
 
 /** As `openView`, also of a view of the engine's own, whose name starts with a zero. */

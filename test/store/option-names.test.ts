@@ -228,6 +228,17 @@ describe('what a newcomer does first is answered by what to do', () => {
     expect(Object.keys(error)).not.toContain('file')
   })
 
+  it('a view whose definition is still being loaded is waited for', async () => {
+    const db = await open<string, { text: string }>('/db', { env: memoryEnv(), valueEncoding: 'json' })
+    opened.push(db)
+    const view = await db.view('text', fullText({ version: 1, fields: ['text'] }))
+    const position = await db.put('a', { text: 'the log is the truth' })
+    expect((await view.search('truth', { atLeast: position })).map(({ key }) => key)).toEqual(['a'])
+    expect(await refusal(() => db.view('bad', fullText({ version: 1, fields: [] })))).toMatchObject({
+      ...{ code: 'VARVE_INVALID_ARGUMENT', message: expect.stringContaining('fields are a list') },
+    })
+  })
+
   it('a conflict says which of several checks it is', async () => {
     const db = await openStore()
     await db.put('a', '1')
