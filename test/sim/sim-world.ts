@@ -30,11 +30,13 @@ export class SimWorld {
 
   /** The process: it dies with `crash`. */
   env(): Env {
+    const { fs } = this
     return {
-      fs: this.fs,
+      fs,
       clock: this.clock(() => true),
       random: { fill: (bytes) => this.#random.fill(bytes) },
-      startWorker: (handlers) => this.#startWorker(handlers),
+      // On its own disk: what a dead process does yet, nobody sees.
+      startWorker: (handlers) => this.#startWorker(fs, handlers),
     }
   }
 
@@ -79,8 +81,8 @@ export class SimWorld {
     })
   }
 
-  #startWorker(handlers: WorkerHandlers): BackgroundWorker {
-    const worker = new SimWorker(this, handlers, (gone) => this.#workers.delete(gone))
+  #startWorker(fs: MemoryFileSystem, handlers: WorkerHandlers): BackgroundWorker {
+    const worker = new SimWorker(this, fs, handlers, (gone) => this.#workers.delete(gone))
     this.#workers.add(worker)
     return worker
   }
@@ -97,14 +99,19 @@ class SimWorker implements BackgroundWorker {
   readonly #answers: WorkerAnswer[] = []
   #isAlive = true
 
-  constructor(world: SimWorld, handlers: WorkerHandlers, onGone: (worker: SimWorker) => void) {
+  constructor(
+    world: SimWorld,
+    fs: MemoryFileSystem,
+    handlers: WorkerHandlers,
+    onGone: (worker: SimWorker) => void,
+  ) {
     this.#queue = world.queue
     this.#handlers = handlers
     this.#onGone = onGone
     const env: Env = {
       ...world.env(),
       clock: world.clock(() => this.#isAlive),
-      fs: this.#trackFiles(world.fs),
+      fs: this.#trackFiles(fs),
     }
     this.#loop = new WorkerLoop(env, (answer) => this.#post(answer))
   }
