@@ -15,7 +15,9 @@ import { sizeMaxOf, writePrepared } from './codec.js'
 import type { TypedStore } from './typed-store.js'
 
 /** Batches that are on their way at once: the next is filled while the last is written. */
-const IN_FLIGHT_MAX = 2
+const IN_FLIGHT_MAX = 4
+/** Entries between two looks at the clock. */
+const CHECK_EVERY = 128
 
 export interface IngesterOptions<K> {
   readonly isSorted: boolean
@@ -78,7 +80,7 @@ export class Ingester<K, V> {
     this.#end = end
     this.#count++
     this.#entries++
-    return wait
+    return wait ?? (this.#entries % CHECK_EVERY === 0 ? this.#typed.store.fairTurn.due() : undefined)
   }
 
   /** Commits what is left and waits for all of it. */

@@ -53,7 +53,7 @@ export async function writeRestored(
   } catch (error) {
     throw ioError(error, 'restoring', target)
   } finally {
-    removeCopies(env, log, logs)
+    await removeCopies(env, log, logs)
   }
 }
 
@@ -141,11 +141,13 @@ async function copyOut(
 }
 
 /** Only what was copied there. What is left after a failure harms nothing. */
-function removeCopies(env: Env, log: string, files: readonly BackupFile[]): void {
+async function removeCopies(env: Env, log: string, files: readonly BackupFile[]): Promise<void> {
   try {
     for (const file of files) {
       const path = joinPath(log, nameOf(file))
       if (env.fs.stat(path)) env.fs.remove(path)
+      // Where files are large the system takes milliseconds for one.
+      await env.clock.sleep(0)
     }
     if (env.fs.stat(log)) env.fs.remove(log)
   } catch {}
