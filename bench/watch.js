@@ -26,14 +26,14 @@ const LONG_MS = 5
 function withoutCollections(stretches, collections) {
   let codeMaxMs = 0
   let longest = [0, 0]
-  let long = 0
+  const long = []
   let collectionMaxMs = 0
   for (const { duration } of collections) collectionMaxMs = Math.max(collectionMaxMs, duration)
   for (const { from, to, ms } of stretches) {
     let left = ms
     for (const { startTime, duration } of collections)
       if (startTime >= from && startTime < to) left -= Math.min(duration, to - startTime)
-    if (left > LONG_MS + 1) long++
+    if (left > LONG_MS + 1) long.push([from, to])
     if (left <= codeMaxMs) continue
     codeMaxMs = left
     longest = [from, to]
