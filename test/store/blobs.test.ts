@@ -107,11 +107,16 @@ test('a snapshot and an iterator keep what they see while the files go', async (
 test('two reads of one value do not share memory', async () => {
   const { db } = await openMemory(OPTIONS)
   await db.put('k', large(1))
+  // Larger ones are read on another thread.
+  await db.put('larger', 'x'.repeat(300_000))
   await db.flush()
   const bytes = db.withEncodings<string, Buffer>({ valueEncoding: 'buffer' })
   const [first, second] = await bytes.getMany(['k', 'k'])
   first!.fill(0)
   expect(String(second)).toBe(large(1))
+  const [third, fourth] = await bytes.getMany(['larger', 'larger'])
+  third!.fill(0)
+  expect(fourth!.every((byte) => byte === 120)).toBe(true)
   ;(await bytes.get('k'))!.fill(0)
   for await (const value of bytes.values()) value.fill(0)
   expect(await db.get('k')).toBe(large(1))
