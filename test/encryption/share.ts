@@ -16,7 +16,7 @@ export interface EncryptionShare {
 
 /** About every eighth, whatever the distance between the seeds of a run. */
 export function isEncrypted(seed: number): boolean {
-  return underSwitch((Math.imul(seed, 0x9e3779b1) >>> 0) % EACH === 0)
+  return underSwitch(Math.imul(seed, 0x9e3779b1) >>> 0 < 2 ** 32 / EACH)
 }
 
 /** What was chosen, where the switch says nothing else. */
