@@ -5,7 +5,7 @@ import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import type { OpenOptions } from '../../src/index.js'
 import { restore } from '../../src/index.js'
 import { repair } from '../../src/repair/repair.js'
-import { codeOf, dump, failureOf, openMemory, recovered, STORE, TINY } from './helpers.js'
+import { codeOf, dump, failureOf, openMemory, recovered, STORE, TINY, until } from './helpers.js'
 
 const OPTIONS: OpenOptions = { ...TINY, memtableBytes: 16 * 1024, blobMinBytes: 100, compression: 'none' }
 const LARGE = 1000
@@ -82,6 +82,20 @@ test('without being asked, garbage does not outgrow what is alive', async () => 
   }
   while (db.stats().levels[0]!.segments >= 2) await new Promise((resolve) => setTimeout(resolve, 5))
   expect(db.stats().blobs.bytes).toBeLessThan(13 * LARGE * 4)
+  await db.close()
+})
+
+test('the merge that makes a file garbage is followed by one that moves on what is left', async () => {
+  const { db } = await openMemory(OPTIONS)
+  for (let n = 0; n < 8; n++) await db.put(`k${n}`, large(n))
+  await db.compact()
+  for (let n = 0; n < 7; n++) await db.put(`k${n}`, 'small now')
+  await db.flush()
+  await db.put('one', 'more segment of level 0')
+  await db.flush()
+  await until(() => db.stats().blobs.bytes < 2 * LARGE)
+  expect(db.stats().blobs).toMatchObject({ files: 1, bytes: db.stats().blobs.liveBytes + 22 })
+  expect(await db.get('k7')).toBe(large(7))
   await db.close()
 })
 
