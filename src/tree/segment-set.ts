@@ -47,17 +47,23 @@ export class SegmentSet {
    * event loop turns.
    */
   async openAll(metas: Iterable<SegmentMeta>, blobs: Iterable<BlobMeta>): Promise<void> {
-    for (const blob of blobs) this.#host.blobs.check(blob)
-    let endMs = this.#env.clock.monotonicMs() + SLICE_MS
+    const { clock } = this.#env
+    let endMs = clock.monotonicMs() + SLICE_MS
+    const turn = async () => {
+      await clock.sleep(0)
+      endMs = clock.monotonicMs() + SLICE_MS
+    }
+    for (const blob of blobs) {
+      this.#host.blobs.check(blob)
+      if (clock.monotonicMs() >= endMs) await turn()
+    }
     for (const meta of metas) {
       if (this.#open.has(meta.number)) continue
       const reader = new SegmentReader(this.#host, meta)
       this.#open.set(meta.number, { reader, uses: 0, isObsolete: false })
       for (const { blobId } of meta.blobs) this.#blobUses.set(blobId, (this.#blobUses.get(blobId) ?? 0) + 1)
       this.#tableBytes += reader.tableBytes
-      if (this.#env.clock.monotonicMs() < endMs) continue
-      await this.#env.clock.sleep(0)
-      endMs = this.#env.clock.monotonicMs() + SLICE_MS
+      if (clock.monotonicMs() >= endMs) await turn()
     }
   }
 

@@ -90,6 +90,24 @@ describe('a store with entries that expire, of an earlier version', () => {
   })
 })
 
+describe('a store with values apart from their keys, of an earlier version', () => {
+  it.each(versions)('opens, holds what it held, and moves them (%s)', async (version) => {
+    const { position, entries, times = {} } = expectedOf(`${version}-blobs`)
+    const directory = copyOf(version, 'blobs')
+    expect(readdirSync(directory).filter((name) => name.endsWith('.blob'))).toHaveLength(2)
+    const db = await open(directory)
+    expect(db.position).toBe(position)
+    expect(await db.entries().all()).toEqual(entries)
+    for (const [key, value] of entries)
+      expect(await db.getEntry(key)).toMatchObject({ value, ...(times[key] && { expiresAt: times[key] }) })
+    await db.verify()
+    await db.compact()
+    expect(db.stats().blobs.bytes).toBe(db.stats().blobs.liveBytes + db.stats().blobs.files * 22)
+    expect(await db.entries().all()).toEqual(entries)
+    await db.close()
+  })
+})
+
 describe('an encrypted store of an earlier version', () => {
   it.each(versions)('opens with its key and no other, and holds what it held (%s)', async (version) => {
     const { position, entries, key } = expectedOf(`${version}-encrypted`)
