@@ -54,6 +54,12 @@ const SECTIONS = [
   },
   { title: 'utf8 beside buffers', script: 'encodings.js', args: [], small: ['--entries', '20000'] },
   {
+    title: 'Large values: apart from their keys, beside them, and classic-level',
+    script: 'blobs.bench.js',
+    args: [],
+    small: ['--small'],
+  },
+  {
     title: 'How cost grows',
     script: 'growth.js',
     args: [],

@@ -1,6 +1,6 @@
 /**
  * Large values: set apart from their keys, beside them, and `classic-level`, in turns. `node bench/blobs.bench.js` after
- * a build. Values of half noise are put, and overwritten at random twice as often; then all are read, in no order.
+ * a build; `--small` to see that it works. Values of half noise are put, and overwritten at random twice as often; then all are read, in no order.
  */
 import { readFileSync } from 'node:fs'
 import { open } from '../dist/index.js'
@@ -9,12 +9,13 @@ import { directoryBytes, makeDirectory, removeDirectory } from './directory.js'
 import { open as openClassicLevel } from './peers/drivers/classic-level.js'
 import { MIB } from './watch.js'
 
-const ROUNDS = 3
+const isSmall = process.argv.includes('--small')
+const ROUNDS = isSmall ? 1 : 3
 const MEMORY = 128 * MIB
 const SHAPES = [
-  { valueBytes: 64 * 1024, count: 4000 },
-  { valueBytes: MIB, count: 250 },
-  { valueBytes: 10 * MIB, count: 25 },
+  { valueBytes: 64 * 1024, count: isSmall ? 100 : 4000 },
+  { valueBytes: MIB, count: isSmall ? 10 : 250 },
+  { valueBytes: 10 * MIB, count: isSmall ? 2 : 25 },
 ]
 
 async function openVarve(directory, blobMinBytes) {
