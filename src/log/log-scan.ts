@@ -87,8 +87,9 @@ export function scanLog(
  * @throws VarveError `VARVE_CORRUPTION` where that header was whole once.
  */
 export function checkHeaderless(bytes: Bytes, seed: number, file: string): void {
-  // The header and the start of the first frame share a disk sector: one is not torn without the other.
-  if (isFrame(bytes, LOG_HEADER_BYTES, seed))
+  // The header and the start of the first frame share a disk sector: one is not torn without the other. But a sync that
+  // failed may have made the system forget the header, and read the sector anew when the frame was written to it.
+  if (isFrame(bytes, LOG_HEADER_BYTES, seed) && !isZero(bytes, 0, LOG_HEADER_BYTES))
     throw corruption(file, 0, 'a damaged header before a whole frame')
   const proof = findProofOfSync(bytes, 0, seed)
   if (proof !== undefined)
