@@ -11,7 +11,6 @@ let cases = 0
 const STORES = [
   ['closed', {}],
   ['closed', { compression: 'none' }],
-  ['closed', { compression: 'none', blockBytes: 4096 }],
   ['closed', { compaction: 'tiered' }],
   ['closed', { compression: 'none', segmentBytes: 600 }],
   ['checkpoint', {}],

@@ -11,7 +11,6 @@ let cases = 0
 const STORES = [
   ['crashed', {}],
   ['crashed', { compression: 'none' }],
-  ['crashed', { compression: 'none', blockBytes: 4096 }],
   ['crashed', { compaction: 'tiered' }],
   ['crashed', { compression: 'none', segmentBytes: 600 }],
   ['checkpoint', { compression: 'none' }],
