@@ -7,6 +7,7 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { parseFileName } from '../env/file-names.js'
 import { ioError, VarveError, type VarveErrorCode } from '../errors.js'
 import { hostName, isLoopback } from './address.js'
 import type { Leader } from './leader.js'
@@ -111,7 +112,7 @@ function buildApp(leader: Leader, options: HttpServerOptions): Hono<Env> {
     return c.body(new Uint8Array(edit), 200, { ...BINARY, 'varve-session': session })
   })
   app.get('/v1/copy/:session/:name', async (c) => {
-    const { sizeBytes, bytes } = leader.openFile(c.req.param('session'), c.req.param('name'))
+    const { sizeBytes, bytes } = leader.openFile(c.req.param('session'), dataFileName(c.req.param('name')))
     c.env.outgoing.setHeader('content-length', sizeBytes)
     return send(c.env.outgoing, bytes)
   })
@@ -221,6 +222,13 @@ const STATUS: Partial<Record<VarveErrorCode, number>> = {
 function statusOf(error: unknown): number {
   if (error instanceof SyntaxError) return 400
   return error instanceof VarveError ? (STATUS[error.code] ?? 500) : 500
+}
+
+/** A name that a segment or a blob file may have; whether there is such a file is asked later. */
+function dataFileName(text: string): string {
+  const kind = parseFileName(text)?.kind
+  if (kind !== 'segment' && kind !== 'blob') throw invalid('the name of a file is missing')
+  return text
 }
 
 function numberOf(text: string | undefined): number {

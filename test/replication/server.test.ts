@@ -144,8 +144,10 @@ describe('serving a log', () => {
       ['/v1/log?after=1&checksum=1', 409],
       ['/v1/log?after=0&follower=../x', 400],
       ['/v1/copy', 400],
-      ['/v1/copy/..%2f..%2fetc/1', 410],
+      ['/v1/copy/..%2f..%2fetc/000001.seg', 410],
       ['/v1/copy/x/..%2fCURRENT', 400],
+      ['/v1/copy/x/CURRENT', 400],
+      ['/v1/copy/x/000001.seg', 410],
       ['/v1/checksums?after=9', 400],
       ['/', 404],
     ]
