@@ -21,6 +21,8 @@ const PATH = '/stores/db'
 const OWN_WRITES = 2
 /** Where nothing else is said: each takes several times as long to open. */
 const ENCRYPTED_STATES_MAX = 800
+/** With values apart there are twice as many steps. */
+const APART_STATES_MAX = 2000
 
 /**
  * Runs a script on files in memory and keeps what a crash before each of its steps would leave. Every write goes
@@ -43,7 +45,9 @@ export class CrashScript {
     this.env = memoryEnv({ seed })
     this.#options = { ...options, ...blobsOf(seed), ...encryptionOf(seed), workers: 0 }
     this.#note = encryptionNote(seed)
-    this.#statesMax = isEncrypted(seed) ? ENCRYPTED_STATES_MAX : Number.POSITIVE_INFINITY
+    const isApart = this.#options.blobMinBytes !== undefined
+    const plainMax = isApart ? APART_STATES_MAX : Number.POSITIVE_INFINITY
+    this.#statesMax = isEncrypted(seed) ? ENCRYPTED_STATES_MAX : plainMax
     this.env.fs.onStep = ({ index, op, path }) => {
       const states = [...this.env.fs.crashStates(policies)]
       const step = `${index} ${op} ${path}`
