@@ -1,10 +1,15 @@
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 
-/** A wall clock, and timers that nobody waits for, that go on only when they are told to. */
+interface ManualTimer {
+  readonly atMs: number
+  readonly callback: () => void
+}
+
+/** A wall clock, and timers that nobody waits for, that go on only when they are told to. What is due already is not held. */
 export class ManualClock {
   nowMs: number
-  #timers: { readonly atMs: number; readonly callback: () => void }[] = []
+  #timers: ManualTimer[] = []
 
   constructor(nowMs = 1_700_000_000_000) {
     this.nowMs = nowMs
@@ -19,12 +24,19 @@ export class ManualClock {
       afterUnref: (delayMs: number, callback: () => void) => {
         const timer = { atMs: this.nowMs + delayMs, callback }
         this.#timers.push(timer)
+        if (delayMs <= 0) setImmediate(() => this.#fire(timer))
         return () => {
           this.#timers = this.#timers.filter((other) => other !== timer)
         }
       },
     }
     return { ...inner, clock }
+  }
+
+  #fire(timer: ManualTimer): void {
+    if (!this.#timers.includes(timer)) return
+    this.#timers = this.#timers.filter((other) => other !== timer)
+    timer.callback()
   }
 
   /** Timers that are waited for. */
@@ -39,8 +51,7 @@ export class ManualClock {
       const [next] = this.#timers.filter(({ atMs }) => atMs <= endMs).sort((a, b) => a.atMs - b.atMs)
       if (!next) break
       this.nowMs = Math.max(this.nowMs, next.atMs)
-      this.#timers = this.#timers.filter((other) => other !== next)
-      next.callback()
+      this.#fire(next)
       await new Promise((resolve) => setImmediate(resolve))
     }
     this.nowMs = endMs
