@@ -11,10 +11,8 @@ import { openChecked } from './views.js'
 
 const INDEX_NAME = '\0expiry'
 const INDEX_MEMORY = 16 * 2 ** 20
-/** Entries that one batch deletes, after a look at each: one to two milliseconds where they are in segments. */
-const DELETES_MAX = 128
-/** Entries that one walk over the index finds: its reader holds what merges could drop meanwhile. */
-const WALK_MAX = 256 * DELETES_MAX
+/** Entries that one batch deletes: about a millisecond, and some more where they are in segments. */
+const DELETES_MAX = 512
 /** A timer does not see the wall clock set forward, or the machine sleep. */
 const WAIT_MS_MAX = 10_000
 /** Before the index, or a write, is tried again after it failed. */
@@ -113,49 +111,30 @@ class ExpirySweep {
 
   /** Deletes what has expired by now; gives when something expires next. */
   async #sweep(): Promise<number> {
-    // A walk begins where the last one ended: what it has deleted is not passed again.
-    let from: number | undefined
     for (;;) {
-      if (this.#isStopped) return Number.POSITIVE_INFINITY
-      const { lastAt, nextAt } = await this.#walk(from)
-      // The last one goes over all: the clock may have been set back when some of it was looked at.
-      if (lastAt === undefined && from === undefined) return nextAt
-      from = lastAt
-    }
-  }
-
-  get #isStopped(): boolean {
-    return this.#isClosed || this.#store.pipeline.isRefusing
-  }
-
-  /** Deletes what is due of what the index holds from `from` on. `lastAt` undefined: nothing was. */
-  async #walk(from: number | undefined): Promise<{ lastAt: number | undefined; nextAt: number }> {
-    const index = await this.#reached()
-    const now = this.#store.env.clock.wallMs()
-    const range = { limit: WALK_MAX, ...(from !== undefined && { gte: from }) }
-    let due: Buffer[] = []
-    let lastAt: number | undefined
-    let nextAt = Number.POSITIVE_INFINITY
-    for await (const [expiresAt, key] of index.range(range)) {
-      if (expiresAt > now) {
-        nextAt = expiresAt
-        break
+      if (this.#isClosed || this.#store.pipeline.isRefusing) return Number.POSITIVE_INFINITY
+      const index = await this.#reached()
+      const now = this.#store.env.clock.wallMs()
+      const due: Buffer[] = []
+      let nextAt = Number.POSITIVE_INFINITY
+      for await (const [expiresAt, key] of index.range({ limit: DELETES_MAX })) {
+        if (expiresAt > now) {
+          nextAt = expiresAt
+          break
+        }
+        due.push(key)
       }
-      lastAt = expiresAt
-      due.push(key)
-      if (due.length < DELETES_MAX) continue
+      if (due.length === 0) return nextAt
       await this.#delete(due)
-      due = []
-      if (this.#isStopped) break
     }
-    if (due.length > 0) await this.#delete(due)
-    return { lastAt, nextAt }
   }
 
   /** The index, with everything that was committed so far. */
   async #reached(): Promise<ExpiryIndex> {
     this.#index ??= await openChecked(this.#typed, INDEX_NAME, makeIndex())
     if (this.#index.status === 'failed') await this.#index.retry()
+    // What was noted may still be gathered: a sweep that did not see it would not come again for it.
+    this.#store.pipeline.commitNow()
     await this.#index.reach()
     return this.#index
   }

@@ -120,7 +120,9 @@ class History {
         else if (op.type === 'del') {
           const expiresAt = known.get(op.key)?.expiresAt ?? Number.POSITIVE_INFINITY
           if (!this.#own.has(position))
-            expect(expiresAt, `${position}: ${op.key}`).toBeLessThanOrEqual(timestamp)
+            expect(expiresAt, `${position}: ${op.key}, at ${timestamp}`).toBeLessThanOrEqual(
+              this.#clock.latestMs,
+            )
           known.delete(op.key)
         } else {
           for (const key of [...known.keys()])

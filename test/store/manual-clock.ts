@@ -8,11 +8,23 @@ interface ManualTimer {
 
 /** A wall clock, and timers that nobody waits for, that go on only when they are told to. What is due already is not held. */
 export class ManualClock {
-  nowMs: number
+  #nowMs: number
+  /** The latest time that it has shown. */
+  latestMs: number
   #timers: ManualTimer[] = []
 
   constructor(nowMs = 1_700_000_000_000) {
-    this.nowMs = nowMs
+    this.#nowMs = nowMs
+    this.latestMs = nowMs
+  }
+
+  get nowMs(): number {
+    return this.#nowMs
+  }
+
+  set nowMs(ms: number) {
+    this.#nowMs = ms
+    this.latestMs = Math.max(this.latestMs, ms)
   }
 
   /** An environment that goes by this clock; one clock may serve several. */
