@@ -292,7 +292,7 @@ class Repair {
     this.#nextNumber += fileNumberCount
     const sizes = { segmentBytes, blockBytes: BLOCK_BYTES, blobMinBytes: BLOB_MIN_BYTES, isCompressed: true }
     const taken = this.#listing.files.filter(({ kind }) => kind === 'blob').map(({ number }) => number)
-    const firstBlobId = newBlobId((bytes) => this.#env.random.fill(bytes), taken)
+    const firstBlobId = newBlobId((bytes) => this.#env.random.fill(bytes), taken, firstFileNumber)
     return {
       directory: this.#directory,
       firstFileNumber,

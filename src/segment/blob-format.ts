@@ -42,12 +42,19 @@ export interface BlobReference {
   readonly valueBytes: number
 }
 
-/** The id of the first blob file of a new job: no file of `taken` is of the same. */
-export function newBlobId(fill: (bytes: Uint8Array) => void, taken: Iterable<number>): number {
+/**
+ * The id of the first blob file of a new job: no file of `taken` is of the same. `fileNumber`, which no other job of the
+ * store has, keeps ids from coming again where randomness does.
+ */
+export function newBlobId(
+  fill: (bytes: Uint8Array) => void,
+  taken: Iterable<number>,
+  fileNumber: number,
+): number {
   const jobs = new Set([...taken].map(blobJobOf))
   const bytes = Buffer.alloc(6)
   fill(bytes)
-  let job = blobJobOf(readU48(bytes, 0))
+  let job = (blobJobOf(readU48(bytes, 0)) + fileNumber) % JOBS
   while (job === 0 || jobs.has(job)) job = (job + 1) % JOBS
   return job * IDS_OF_JOB
 }

@@ -297,7 +297,8 @@ export class Scheduler {
   ): Omit<OutputOptions, 'kind'> {
     const { directory, options, versions } = this.#tree
     const firstFileNumber = versions.takeFileNumbers(fileNumberCount)
-    const firstBlobId = newBlobId((bytes) => this.#tree.env.random.fill(bytes), versions.version.blobs.keys())
+    const taken = versions.version.blobs.keys()
+    const firstBlobId = newBlobId((bytes) => this.#tree.env.random.fill(bytes), taken, firstFileNumber)
     if (fileNumberCount > 1)
       this.#mergeNumbers = { first: firstFileNumber, count: fileNumberCount, firstBlobId }
     const { blockBytes, blobMinBytes, isCompressed } = options
