@@ -6,6 +6,7 @@ import type { RangeIterator } from '../store/contract.js'
 import type { Store } from '../store/store.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { onAbort, throwIfAborted } from '../util/abort.js'
+import { CallQueue } from '../util/call-queue.js'
 import { type CursorOptions, PAUSE, RangeCursor } from './range-cursor.js'
 
 /** Entries between two looks at the clock. */
@@ -43,7 +44,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   #closesAtEnd = false
   #count = 0
   /** Calls are served one after another. */
-  #tail: Promise<unknown> | undefined
+  readonly #calls = new CallQueue()
   readonly #forgetSignal: () => void
 
   constructor(setup: IteratorSetup<T>) {
@@ -54,11 +55,11 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   }
 
   next(): Promise<IteratorResult<T>> {
-    if (this.#tail) return this.#queue(() => this.#next())
+    if (!this.#calls.isEmpty) return this.#calls.run(() => this.#next())
     try {
       // Without a single await where nothing has to be waited for.
       const turn = this.#dueTurn()
-      if (turn) return this.#queue(() => turn.then(() => this.#next()))
+      if (turn) return this.#calls.run(() => turn.then(() => this.#next()))
       if (this.#cursor) {
         this.#throwIfUnusable()
         if (this.#advance()) return Promise.resolve({ value: this.#setup.decode(this.#cursor), done: false })
@@ -71,19 +72,19 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
         return Promise.reject(error)
       }
     }
-    return this.#queue(() => this.#next())
+    return this.#calls.run(() => this.#next())
   }
 
   nextv(size: number): Promise<T[]> {
     if (!Number.isInteger(size) || size < 1) {
       return Promise.reject(new VarveError('VARVE_INVALID_ARGUMENT', 'nextv takes a size of at least 1'))
     }
-    return this.#queue(() => this.#take(size))
+    return this.#calls.run(() => this.#take(size))
   }
 
   async all(): Promise<T[]> {
     try {
-      return await this.#queue(() => this.#take(Number.POSITIVE_INFINITY))
+      return await this.#calls.run(() => this.#take(Number.POSITIVE_INFINITY))
     } finally {
       await this.close()
     }
@@ -103,7 +104,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#tail?.catch(() => {})
+    await this.#calls.done()
     this.#release()
   }
 
@@ -174,17 +175,6 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
 
   #dueTurn(): Promise<void> | undefined {
     return this.#count++ % CHECK_EVERY === 0 ? this.#setup.store.fairTurn.due() : undefined
-  }
-
-  #queue<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.#tail ? this.#tail.then(work, work) : work()
-    const tail = result
-      .catch(() => {})
-      .then(() => {
-        if (this.#tail === tail) this.#tail = undefined
-      })
-    this.#tail = tail
-    return result
   }
 
   #throwIfUnusable(): void {

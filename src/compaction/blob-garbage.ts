@@ -6,11 +6,6 @@ import type { CompactionTask } from './compaction-task.js'
 /** A blob file of which a greater share is garbage is given up: what is left in it is moved on. */
 export const GARBAGE_SHARE_MAX = 0.5
 
-/** Bytes of the values of a segment that stand apart. */
-export function blobBytesOf(meta: SegmentMeta): number {
-  return meta.blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-}
-
 /** How many bytes of each blob file the segments refer to, by id. */
 export function liveBlobBytes(version: Version): Map<number, number> {
   const live = new Map<number, number>()
@@ -32,8 +27,8 @@ export function blobsToMove(version: Version, garbageShare: number): number[] {
 }
 
 /**
- * The segment that refers to most of what is left in files of which more than a share is garbage, to be written anew where it is. What level 0
- * refers to is moved when it is merged.
+ * The segment that refers to most of what is left in files of which more than a share is garbage, to be written anew
+ * where it is. What level 0 refers to is moved when it is merged.
  */
 export function pickBlobGarbage(
   version: Version,

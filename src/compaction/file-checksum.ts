@@ -1,6 +1,7 @@
 import type { Env } from '../env/env.js'
+import { openData } from '../env/open-data.js'
 import { readFully } from '../env/write-fully.js'
-import { corruption, ioError } from '../errors.js'
+import { corruption } from '../errors.js'
 import { crc32 } from '../util/crc.js'
 
 const READ_BYTES = 1024 * 1024
@@ -10,7 +11,7 @@ export function* checksumOf(
   env: Env,
   path: string,
 ): Generator<void, { sizeBytes: number; checksum: number }> {
-  const file = openFile(env, path)
+  const file = openData(env, path)
   try {
     const sizeBytes = file.sizeBytes()
     const buffer = Buffer.allocUnsafeSlow(Math.min(sizeBytes, READ_BYTES))
@@ -37,14 +38,4 @@ export function* verifyChecksum(
   if (sizeBytes !== wanted.sizeBytes)
     throw corruption(path, 0, `${sizeBytes} bytes instead of ${wanted.sizeBytes}`)
   if (checksum !== wanted.checksum) throw corruption(path, 0, 'file checksum mismatch')
-}
-
-function openFile(env: Env, path: string) {
-  try {
-    return env.fs.open(path, 'read')
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT')
-      throw corruption(path, 0, 'the file is missing', error)
-    throw ioError(error, 'reading', path)
-  }
 }

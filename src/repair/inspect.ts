@@ -1,4 +1,3 @@
-import { blobBytesOf } from '../compaction/blob-garbage.js'
 import { jobHost } from '../compaction/job-host.js'
 import type { Env } from '../env/env.js'
 import { joinPath, manifestFileName, segmentFileName } from '../env/file-names.js'
@@ -21,6 +20,7 @@ import {
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { isApart, valueBytesOf } from '../segment/blob-format.js'
+import { blobBytesOf } from '../segment/blob-uses.js'
 import { type Block, EntryFields } from '../segment/block.js'
 import { BLOCKING } from '../segment/read-context.js'
 import type { BlobUse } from '../segment/segment-format.js'

@@ -1,6 +1,7 @@
 import type { Env, File } from '../env/env.js'
 import type { FileDecryptor } from '../env/file-cipher.js'
 import { blobFileName, joinPath } from '../env/file-names.js'
+import { openData } from '../env/open-data.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
 import { Scratch } from '../util/scratch.js'
@@ -20,7 +21,7 @@ export class BlobFile implements BlockSource<Buffer> {
 
   /** @throws VarveError `VARVE_CORRUPTION` where it is missing or is no blob file of that id. */
   constructor(env: Env, directory: string, id: number) {
-    this.#file = openFile(env, joinPath(directory, blobFileName(id)))
+    this.#file = openData(env, joinPath(directory, blobFileName(id)))
     this.#decryptor = env.vault?.decryptor('blob')
     try {
       this.sizeBytes = this.#file.sizeBytes()
@@ -81,15 +82,5 @@ export class BlobFile implements BlockSource<Buffer> {
     if (value.length !== valueBytes)
       throw corruption(this.path, offset, `a value of ${value.length} bytes instead of ${valueBytes}`)
     return value
-  }
-}
-
-function openFile(env: Env, path: string): File {
-  try {
-    return env.fs.open(path, 'read')
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT')
-      throw corruption(path, 0, 'the file is missing', error)
-    throw ioError(error, 'opening', path)
   }
 }

@@ -1,6 +1,11 @@
 import type { BlobReference } from './blob-format.js'
 import type { BlobUse } from './segment-format.js'
 
+/** Bytes of the values of a segment that stand apart. */
+export function blobBytesOf({ blobs }: { readonly blobs: readonly BlobUse[] }): number {
+  return blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+}
+
 /** Sums up how much of which blob file the entries of a segment refer to. */
 export class BlobUses {
   readonly #uses = new Map<number, BlobUse>()

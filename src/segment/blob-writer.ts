@@ -6,7 +6,7 @@ import { ioError } from '../errors.js'
 import type { Bytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { Scratch } from '../util/scratch.js'
-import { BLOB_HEADER_BYTES, encodeBlobHeader } from './blob-format.js'
+import { encodeBlobHeader } from './blob-format.js'
 import { sectionSizeMax, writeSection } from './block-codec.js'
 import { compressInto } from './compression.js'
 import type { BlobMeta } from './segment-meta.js'
@@ -48,11 +48,6 @@ export class BlobWriter {
 
   get sizeBytes(): number {
     return this.#sizeBytes
-  }
-
-  /** Whether it holds no value. */
-  get isEmpty(): boolean {
-    return this.#sizeBytes === BLOB_HEADER_BYTES
   }
 
   /** Appends a value; returns where its section stands. */

@@ -2,14 +2,16 @@ import type { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
+import { openData } from '../env/open-data.js'
 import { readFully, readFullyAsync } from '../env/write-fully.js'
-import { corruption, ioError } from '../errors.js'
+import { corruption } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareRanges, equalRange } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
 import type { BlobFiles } from './blob-files.js'
+import { blobBytesOf } from './blob-uses.js'
 import { Block, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
@@ -63,7 +65,7 @@ export class SegmentReader implements BlockSource<Block> {
   constructor(host: SegmentHost, meta: SegmentMeta) {
     this.meta = meta
     this.#host = host
-    this.#file = openFile(host, meta)
+    this.#file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
     this.#decryptor = host.env.vault?.decryptor('segment')
     try {
       const { path } = this.#file
@@ -204,7 +206,7 @@ export class SegmentReader implements BlockSource<Block> {
     const fileBytes = this.index.count === 0 ? 0 : this.index.endOf(this.index.count - 1)
     const from = first === this.index.count ? fileBytes : this.index.offsetOf(first)
     const bytes = (last === this.index.count ? fileBytes : this.index.endOf(last)) - from
-    const apartBytes = this.meta.blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+    const apartBytes = blobBytesOf(this.meta)
     return apartBytes === 0 ? bytes : Math.round(bytes * (1 + apartBytes / fileBytes))
   }
 
@@ -246,16 +248,5 @@ export class SegmentReader implements BlockSource<Block> {
     const bytes = Buffer.allocUnsafe(handle.sizeBytes)
     readFully(this.#file, bytes, handle.offset)
     return decodeSection(bytes, 0, bytes.length, this.path, handle.offset, this.#decryptor)
-  }
-}
-
-function openFile(host: SegmentHost, meta: SegmentMeta): File {
-  const path = joinPath(host.directory, segmentFileName(meta.number))
-  try {
-    return host.env.fs.open(path, 'read')
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT')
-      throw corruption(path, 0, 'the file is missing', error)
-    throw ioError(error, 'opening', path)
   }
 }

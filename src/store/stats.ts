@@ -1,4 +1,5 @@
-import { blobBytesOf, liveBlobBytes } from '../compaction/blob-garbage.js'
+import { liveBlobBytes } from '../compaction/blob-garbage.js'
+import { blobBytesOf } from '../segment/blob-uses.js'
 import type { Version } from '../version/version.js'
 import type { Stats } from './contract.js'
 import type { Store } from './store.js'
