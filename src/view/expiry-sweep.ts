@@ -143,8 +143,7 @@ class ExpirySweep {
     const { store, reader, writer } = this.#typed
     // From disk without holding the thread: the reads below then find it in memory.
     for (const key of keys) {
-      const loading = reader.read(key) as unknown
-      if (loading instanceof Promise) await loading
+      await reader.has(key, undefined)
       const turn = store.fairTurn.due()
       if (turn) await turn
     }
