@@ -47,6 +47,16 @@ export class JobRunner {
     }
   }
 
+  /** Has the thread of a lane ready for its first job, which would wait a tenth of a second for it. */
+  start(lane: number): void {
+    if (this.#workerCount === 0 || this.#isClosed) return
+    try {
+      this.#slot(lane % this.#workerCount)
+    } catch {
+      // The first job tells.
+    }
+  }
+
   async #run(makeJob: () => AnyJob, lane: number): Promise<AnyResult> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && this.#workerCount > 0; attempt++) {
       const slot = this.#slot(lane % this.#workerCount)

@@ -31,6 +31,8 @@ import { refuseForeignWrites } from './write-refusal.js'
 
 /** More log than this is flushed by `close`, so that the next open has little to replay. */
 const CLOSE_REPLAY_BYTES = 4 * 2 ** 20
+/** The background thread starts when the first memtable is so full. */
+const PREPARED_SHARE = 1 / 16
 /** How long views have after the store was opened to be opened too, before what only they need of the log goes. */
 const VIEW_HOLD_MS = 60_000
 
@@ -321,6 +323,7 @@ export class Store {
       onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
       onCommitted: (position: Position) => {
         this.times.note(position)
+        if (!this.#isFlushPrepared) this.#prepareFlush()
         this.#notifyCommit()
       },
       isTimed: () => this.events.hasTimed,
@@ -334,6 +337,14 @@ export class Store {
       },
     }
     return new CommitPipeline(this.env, this.#log, hooks, this.options.durability, position)
+  }
+
+  #isFlushPrepared = false
+
+  #prepareFlush(): void {
+    if (this.#log.current.sealedTo < this.options.memtableBytes * PREPARED_SHARE) return
+    this.#isFlushPrepared = true
+    this.scheduler.prepareFlush()
   }
 
   /** The active memtable and its log file are complete; the next ones start where they end. */

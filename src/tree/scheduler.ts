@@ -57,6 +57,11 @@ export class Scheduler {
     return this.#isStopped
   }
 
+  /** A flush will come: its thread starts while the memtable fills. */
+  prepareFlush(): void {
+    if (!this.#isStopped) this.runner.start(FLUSH_LANE)
+  }
+
   /** Something changed: look whether there is work. */
   wake(): void {
     if (this.#isStopped) return
