@@ -15,10 +15,17 @@ export interface StallOptions {
   readonly l0SegmentsMax: number
 }
 
-/** Writes run free up to so many memtables that wait, the share of the active one included. */
-const FREE_MEMTABLES = 1.5
-/** At so many they are slowest. */
-const WAITING_MEMTABLES_MAX = 3.5
+/**
+ * Writes run free up to so many memtables that wait, the share of the active one included: the half of the memory
+ * that is theirs takes up a burst. What is merged later than it comes is no burst: the more of level 0 waits for its
+ * merge the fewer memtables may, since a flush goes before a merge, and the merge would never have its turn.
+ */
+const FREE_MEMTABLES = 3
+const FREE_MEMTABLES_BEHIND = 1.5
+/** Level 0 at this multiple of its trigger is behind. */
+const L0_BEHIND = 2
+/** At so many memtables writes are slowest. */
+const WAITING_MEMTABLES_MAX = 4
 /** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
 const L0_SLOWDOWN = 3
 const L0_SLOWEST = 9
@@ -32,9 +39,17 @@ const SLOWEST_BYTES_PER_MS = 1_000
  */
 export function writeRate(debt: StallState, options: StallOptions): number | undefined {
   const waiting = debt.waitingMemtables + debt.activeShare
-  const memtables = (waiting - FREE_MEMTABLES) / (WAITING_MEMTABLES_MAX - FREE_MEMTABLES)
-  const l0 = (debt.l0Segments / options.l0SegmentsMax - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
+  const l0Share = debt.l0Segments / options.l0SegmentsMax
+  const free = freeMemtables(l0Share)
+  const memtables = (waiting - free) / (WAITING_MEMTABLES_MAX - free)
+  const l0 = (l0Share - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
   const severity = Math.min(1, Math.max(memtables, l0))
   if (severity <= 0) return undefined
   return FASTEST_BYTES_PER_MS * (SLOWEST_BYTES_PER_MS / FASTEST_BYTES_PER_MS) ** severity
+}
+
+/** @param l0Share how many segments level 0 has for each that starts a merge. */
+function freeMemtables(l0Share: number): number {
+  const behind = Math.min(1, Math.max(0, (l0Share - 1) / (L0_BEHIND - 1)))
+  return FREE_MEMTABLES + (FREE_MEMTABLES_BEHIND - FREE_MEMTABLES) * behind
 }

@@ -95,19 +95,29 @@ describe('the rate of writes', () => {
   const rate = (waitingMemtables: number, activeShare: number, l0Segments = 0) =>
     writeRate({ waitingMemtables, activeShare, l0Segments }, { l0SegmentsMax: 4 })
 
-  it('falls steadily while memtables fill, without a step when the next one starts', () => {
-    expect(rate(0, 1)).toBeUndefined()
-    expect(rate(1, 0.4)).toBeUndefined()
+  const fallsFrom = (free: number, l0Segments: number) => {
+    expect(rate(0, 1, l0Segments)).toBeUndefined()
+    expect(rate(Math.floor(free), free % 1, l0Segments)).toBeUndefined()
     let last = Number.POSITIVE_INFINITY
-    for (let waiting = 1; waiting < 3; waiting++) {
-      for (let tenths = waiting === 1 ? 6 : 0; tenths < 10; tenths++) {
-        const now = rate(waiting, tenths / 10)!
-        expect(now).toBeLessThan(last)
-        last = now
-      }
-      expect(rate(waiting, 1)).toBe(rate(waiting + 1, 0))
+    for (let tenths = free * 10 + 1; tenths <= 40; tenths++) {
+      const now = rate(Math.floor(tenths / 10), (tenths % 10) / 10, l0Segments)!
+      expect(now).toBeLessThan(last)
+      last = now
     }
-    expect(rate(4, 0)).toBe(rate(9, 1))
+    for (let waiting = Math.ceil(free); waiting < 4; waiting++)
+      expect(rate(waiting, 1, l0Segments)).toBe(rate(waiting + 1, 0, l0Segments))
+    expect(rate(4, 0, l0Segments)).toBe(rate(9, 1, l0Segments))
+  }
+
+  it('falls steadily while memtables fill, without a step when the next one starts', () => {
+    fallsFrom(3, 0)
+    fallsFrom(1.5, 8)
+  })
+
+  it('falls with fewer memtables the more of level 0 waits for its merge', () => {
+    expect(rate(2, 0.6, 4)).toBeUndefined()
+    expect(rate(2, 0.6, 6)!).toBeGreaterThan(rate(2, 0.6, 7)!)
+    expect(rate(2, 0.6, 8)).toBe(rate(2, 0.6, 12))
   })
 
   it('falls with the segments of level 0', () => {
