@@ -33,6 +33,11 @@ export class WeightedCache {
     return this.#items.length
   }
 
+  /** Whether nothing would have to go for an item of this weight. */
+  hasRoomFor(weight: number): boolean {
+    return this.#weight + weight <= this.#capacity
+  }
+
   setCapacity(capacity: number): void {
     this.#capacity = capacity
     this.#shrink(undefined)

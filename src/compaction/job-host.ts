@@ -1,3 +1,4 @@
+import { RecentlyMissed } from '../cache/recently-missed.js'
 import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import { BlobFiles } from '../segment/blob-files.js'
@@ -8,5 +9,13 @@ import type { SegmentHost } from '../segment/segment-reader.js'
 export function jobHost(env: Env, directory: string): SegmentHost {
   const pacer = new ReadPacer(env.clock)
   const blobs = new BlobFiles(env, directory)
-  return { env, directory, cache: new WeightedCache(0), pacer, blobs, blockReads: { hits: 0, misses: 0 } }
+  return {
+    env,
+    directory,
+    cache: new WeightedCache(0),
+    missed: new RecentlyMissed(),
+    pacer,
+    blobs,
+    blockReads: { hits: 0, misses: 0 },
+  }
 }

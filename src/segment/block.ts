@@ -16,6 +16,7 @@ import { EXPIRY_BYTES, KIND_DEL, KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, compareRanges, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
+import { Scratch } from '../util/scratch.js'
 
 /** Longest number: 2^53 in sevens of bits. */
 export const VARINT_BYTES_MAX = 8
@@ -66,6 +67,19 @@ export class EntryFields {
   position: Position = 0
   valueStart = 0
   valueEnd = 0
+  /** Whether the block is not in the cache: the next reader will not find it there. */
+  isFleeting = false
+}
+
+/** Memory for one block at a time: each one that is read into it ends the one before. */
+export class BlockScratch {
+  readonly bytes = new Scratch()
+  #words = new Uint32Array(0)
+
+  words(count: number): Uint32Array {
+    if (count > this.#words.length) this.#words = new Uint32Array(count * 2)
+    return this.#words
+  }
 }
 
 /** Words of an entry: where its key starts, twice where its key ends (and 1 if it is a put), its distance. */
@@ -89,13 +103,16 @@ export class Block implements CacheItem {
   readonly #firstSlot: number
   readonly #slotMask: number
   #hasSlots = false
+  /** It has no room for slots: it is looked into once or twice. */
+  readonly isFleeting: boolean
   readonly weight: number
   isTouched = false
   slot = -1
   #owner: (Block | undefined)[] | undefined
   #number = 0
 
-  private constructor(bytes: Bytes, base: Position, count: number, words: Words) {
+  private constructor(bytes: Bytes, base: Position, count: number, words: Words, isFleeting = false) {
+    this.isFleeting = isFleeting
     this.bytes = bytes
     this.#base = base
     this.count = count
@@ -108,14 +125,19 @@ export class Block implements CacheItem {
   /**
    * Undefined if the bytes are not a sound block of at least one entry.
    * @param isCopied whether the block gets memory of its own; else it keeps `bytes`.
+   * @param scratch where the words of a block go that lives until the next one; it is not copied.
    */
-  static parse(bytes: Bytes, isCopied = false): Block | undefined {
+  static parse(bytes: Bytes, isCopied = false, scratch?: BlockScratch): Block | undefined {
     const numbers = new Varints(bytes)
     const base = numbers.next()
     const count = numbers.next()
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
     if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
       return undefined
+    if (scratch) {
+      const words = readWords(numbers, bytes, count, scratch.words(count * ENTRY_WORDS + 1))
+      return words && new Block(bytes, base, count, words, true)
+    }
     const wordCount = count * ENTRY_WORDS + 1 + 2 * slotCountOf(count)
     const memory = new ArrayBuffer(wordCount * 4 + (isCopied ? bytes.length : 0))
     const words = readWords(numbers, bytes, count, new Uint32Array(memory, 0, wordCount))
@@ -178,6 +200,7 @@ export class Block implements CacheItem {
   // Hot: every point read of a segment (bench/read.bench.js).
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
+    if (this.isFleeting) return this.#search(key, keyStart, keyEnd)
     if (!this.#hasSlots) this.#buildSlots()
     const words = this.#words
     const first = this.#firstSlot
@@ -190,6 +213,15 @@ export class Block implements CacheItem {
       if (end - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
     }
     return -1
+  }
+
+  #search(key: Bytes, keyStart: number, keyEnd: number): number {
+    const entry = this.lowerBound(key, keyStart, keyEnd)
+    if (entry === this.count) return -1
+    const words = this.#words
+    const start = words[entry * ENTRY_WORDS]!
+    const end = words[entry * ENTRY_WORDS + 1]! >>> 1
+    return compareRanges(this.bytes, start, end, key, keyStart, keyEnd) === 0 ? entry : -1
   }
 
   /**

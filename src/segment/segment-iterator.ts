@@ -2,7 +2,7 @@ import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, cloneBytes, EMPTY_BYTES } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
-import { type Block, EntryFields } from './block.js'
+import { type Block, BlockScratch, EntryFields } from './block.js'
 import type { ReadContext } from './read-context.js'
 import type { SegmentReader } from './segment-reader.js'
 
@@ -22,7 +22,7 @@ export class SegmentIterator implements EntryIterator {
   readonly #reader: SegmentReader
   readonly #context: ReadContext
   /** For the blocks of a scan that does not fill the cache. */
-  readonly #scratch: Scratch | undefined
+  readonly #scratch: BlockScratch | undefined
   readonly #rawScratch = new Scratch()
   readonly #fields = new EntryFields()
   #block: Block | undefined
@@ -47,7 +47,7 @@ export class SegmentIterator implements EntryIterator {
   constructor(reader: SegmentReader, context: ReadContext, options: SegmentIteratorOptions) {
     this.#reader = reader
     this.#context = context
-    this.#scratch = options.fillsCache ? undefined : new Scratch()
+    this.#scratch = options.fillsCache ? undefined : new BlockScratch()
     this.positionMax = reader.properties.positionMax
   }
 

@@ -1,3 +1,4 @@
+import type { RecentlyMissed } from '../cache/recently-missed.js'
 import type { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import type { FileDecryptor } from '../env/file-cipher.js'
@@ -12,7 +13,7 @@ import { compareRanges, equalRange } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
 import type { BlobFiles } from './blob-files.js'
 import { blobBytesOf } from './blob-uses.js'
-import { Block, EntryFields } from './block.js'
+import { Block, BlockScratch, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
 import { IndexBlock } from './index-block.js'
@@ -33,6 +34,8 @@ export interface SegmentHost {
   readonly env: Env
   readonly directory: string
   readonly cache: WeightedCache
+  /** Blocks that point reads missed, while the cache is full. */
+  readonly missed: RecentlyMissed
   readonly pacer: ReadPacer
   /** The values that stand apart. */
   readonly blobs: BlobFiles
@@ -46,6 +49,12 @@ const LOAD_AHEAD_BLOCKS = 16
 /** Sections up to this are decompressed into memory that is used again, and copied from there once. */
 const SCRATCH_SECTION_MAX = 64 * 1024
 const plainScratch = new Scratch()
+const fileScratch = new Scratch()
+/** For blocks that are looked into once. */
+const glimpseScratch = new BlockScratch()
+
+/** Plain bytes that a byte of a block's file may stand for, as a rule. */
+const PLAIN_RATIO = 2
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
 export class SegmentReader implements BlockSource<Block> {
@@ -111,6 +120,7 @@ export class SegmentReader implements BlockSource<Block> {
   /**
    * The newest entry of the key at or below `atMost`, in `fields`; returns the bytes that hold it, or undefined.
    * May throw `BlockNeeded`.
+   * @param isBorrowed whether the bytes need to live until the next call only.
    */
   find(
     key: Bytes,
@@ -120,13 +130,15 @@ export class SegmentReader implements BlockSource<Block> {
     atMost: Position,
     context: ReadContext,
     fields: EntryFields,
+    isBorrowed: boolean,
   ): Bytes | undefined {
     if (!this.#filter.mayHold(hash)) return undefined
     const number = this.index.find(key, keyStart, keyEnd)
     if (number === this.index.count) return undefined
-    const block = this.block(number, context)
+    const block = this.#inMemory(number, context, number) ?? this.#readOne(number, isBorrowed)
     let entry = block.find(key, keyStart, keyEnd, hash)
     if (entry < 0) return undefined
+    fields.isFleeting = block.isFleeting
     block.read(entry, fields)
     while (fields.position > atMost) {
       if (++entry === block.count) return undefined
@@ -141,6 +153,15 @@ export class SegmentReader implements BlockSource<Block> {
 
   /** A block from the cache or the file. May throw `BlockNeeded`. */
   block(number: number, context: ReadContext): Block {
+    const last = Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1
+    return this.#inMemory(number, context, last) ?? this.#readOne(number, false)
+  }
+
+  /**
+   * A block that is in memory, or undefined if it may be read at once.
+   * @throws BlockNeeded blocks up to `last`, where the disk is slow.
+   */
+  #inMemory(number: number, context: ReadContext, last: number): Block | undefined {
     const cached = this.#blocks[number]
     if (cached !== undefined) {
       cached.isTouched = true
@@ -149,14 +170,26 @@ export class SegmentReader implements BlockSource<Block> {
     }
     this.#host.blockReads.misses++
     const loaded = context.loaded(this, number)
-    if (loaded) return loaded
-    if (!context.mayBlock && !this.#host.pacer.isQuick) {
-      throw new BlockNeeded(this, number, Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1)
-    }
+    if (!loaded && !context.mayBlock && !this.#host.pacer.isQuick) throw new BlockNeeded(this, number, last)
+    return loaded
+  }
+
+  /** @param isFleeting whether it need not be kept, if the cache is full and the block was not wanted lately. */
+  #readOne(number: number, isFleeting: boolean): Block {
     const start = this.index.offsetOf(number)
-    const bytes = Buffer.allocUnsafe(this.index.endOf(number) - start)
+    const sizeBytes = this.index.endOf(number) - start
+    const isSmall = sizeBytes <= SCRATCH_SECTION_MAX
+    const bytes = isSmall ? fileScratch.take(sizeBytes) : Buffer.allocUnsafeSlow(sizeBytes)
     this.#host.pacer.time(() => readFully(this.#file, bytes, start))
-    return this.#keep(number, this.#decode(bytes, 0, number))
+    const isKept = !isSmall || !isFleeting || this.#isWorthKeeping(number, sizeBytes)
+    return isKept
+      ? this.#keep(number, this.#decode(bytes, 0, number))
+      : this.#decode(bytes, 0, number, glimpseScratch)
+  }
+
+  #isWorthKeeping(number: number, sizeBytes: number): boolean {
+    const { cache, missed } = this.#host
+    return cache.hasRoomFor(sizeBytes * PLAIN_RATIO) || missed.note(this.meta.number * 2 ** 20 + number + 1)
   }
 
   /** Blocks [first, last] that are in the cache already, or undefined: a scan reads several at once then. */
@@ -173,7 +206,7 @@ export class SegmentReader implements BlockSource<Block> {
   }
 
   /** A block out of `readRaw(first, …)`: for the cache, or in `scratch` and alive as long as `raw`. */
-  decodeRaw(raw: Buffer, first: number, number: number, scratch: Scratch | undefined): Block {
+  decodeRaw(raw: Buffer, first: number, number: number, scratch: BlockScratch | undefined): Block {
     const at = this.index.offsetOf(number) - this.index.offsetOf(first)
     if (scratch) return this.#decode(raw, at, number, scratch)
     return this.#keep(number, this.#decode(raw, at, number))
@@ -225,13 +258,13 @@ export class SegmentReader implements BlockSource<Block> {
     return block
   }
 
-  #decode(bytes: Buffer, at: number, number: number, scratch?: Scratch): Block {
+  #decode(bytes: Buffer, at: number, number: number, scratch?: BlockScratch): Block {
     const offset = this.index.offsetOf(number)
     const sizeBytes = this.index.endOf(number) - offset
     const isCopied = !scratch && sizeBytes <= SCRATCH_SECTION_MAX
-    const into = isCopied ? plainScratch : scratch
+    const into = isCopied ? plainScratch : scratch?.bytes
     const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, this.#decryptor, into)
-    const block = Block.parse(payload, isCopied)
+    const block = Block.parse(payload, isCopied, scratch)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
     const { range } = this.meta

@@ -26,6 +26,9 @@ import type { Version } from '../version/version.js'
 import type { DeadGaps } from './dead-gaps.js'
 import type { SegmentSet } from './segment-set.js'
 
+/** Larger values are not kept as rows too while their block is in the cache: copying costs more than it saves. */
+const ROW_OF_BLOCK_MAX = 512
+
 /** Where a lookup ended; filled anew each time, so that the hot path makes no garbage. */
 export class Lookup implements RowPlace {
   /** Rows to look into before segments; undefined for who keeps `bytes`. */
@@ -175,7 +178,8 @@ export class TreeView {
     if (rows.find(key, keyStart, keyEnd, hash, atMost, lookup)) return true
     if (!this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)) return false
     // What a reader of an older position finds need not be the newest. Rows have no room for when they expire.
-    if (atMost >= this.memtables[0]!.lastPosition && !lookup.expires)
+    if (atMost < this.memtables[0]!.lastPosition || lookup.expires) return true
+    if (this.#fields.isFleeting || lookup.valueEnd - lookup.valueStart <= ROW_OF_BLOCK_MAX)
       rows.add(key, keyStart, keyEnd, hash, lookup)
     return true
   }
@@ -262,7 +266,8 @@ export class TreeView {
       ? undefined
       : reader.tombstones.find(key, keyStart, keyEnd, atMost)
     const fields = this.#fields
-    const bytes = reader.find(key, keyStart, keyEnd, hash, atMost, context, fields)
+    const isBorrowed = lookup.rows !== undefined
+    const bytes = reader.find(key, keyStart, keyEnd, hash, atMost, context, fields, isBorrowed)
     if (bytes === undefined) return tombstone ? false : undefined
     if (fields.kind !== KIND_PUT || (tombstone && fields.position < tombstone.position)) return false
     lookup.bytes = bytes

@@ -1,3 +1,4 @@
+import { RecentlyMissed } from '../cache/recently-missed.js'
 import { RowCache } from '../cache/row-cache.js'
 import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
@@ -81,6 +82,7 @@ export class Tree {
       env,
       directory,
       cache,
+      missed: new RecentlyMissed(),
       pacer: new ReadPacer(env.clock),
       blobs: new BlobFiles(env, directory),
       blockReads: { hits: 0, misses: 0 },
