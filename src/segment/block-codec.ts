@@ -7,8 +7,8 @@
  */
 import { CIPHER_HEADER_BYTES, type FileDecryptor, type FileEncryptor, keyError } from '../env/file-cipher.js'
 import { corruption } from '../errors.js'
-import { type Bytes, cloneBytes, readU32, writeU32 } from '../util/bytes.js'
-import { crc32 } from '../util/crc.js'
+import { type Bytes, cloneBytes, writeU32 } from '../util/bytes.js'
+import { CRC_RESIDUE, crc32 } from '../util/crc.js'
 import type { Scratch } from '../util/scratch.js'
 import { compressInto, decompress } from './compression.js'
 
@@ -70,7 +70,7 @@ export function decodeSection(
 ): Buffer {
   const body = end - SECTION_TRAILER_BYTES
   if (body < start) throw corruption(file, offset, 'a section shorter than its trailer')
-  if (crc32(bytes, start, body + 1) !== readU32(bytes, body + 1)) {
+  if (crc32(bytes, start, end) !== CRC_RESIDUE) {
     throw corruption(file, offset, 'checksum mismatch')
   }
   const encoding = bytes[body]!

@@ -80,20 +80,44 @@ function call<T>(
   try {
     const result = exports.__wbindgen_add_to_stack_pointer(-16)
     const input = exports.__wbindgen_malloc(bytes.length)
-    new Uint8Array(exports.memory.buffer).set(bytes, input)
+    memoryOf(exports).bytes.set(bytes, input)
     exports[operation](result, input, bytes.length)
-    const words = new Int32Array(exports.memory.buffer, result, 4)
-    const [at, length, , failed] = words as unknown as [number, number, number, number]
-    const isFailed = operation === 'decompress' && failed !== 0
-    const output = isFailed ? undefined : take(new Uint8Array(exports.memory.buffer, at, length))
+    const memory = memoryOf(exports)
+    const word = result >>> 2
+    const at = memory.words[word]!
+    const length = memory.words[word + 1]!
+    const isFailed = operation === 'decompress' && memory.words[word + 3] !== 0
+    const output = isFailed ? undefined : take(memory.bytes.subarray(at, at + length))
     if (!isFailed) exports.__wbindgen_free(at, length)
     exports.__wbindgen_add_to_stack_pointer(16)
-    if (exports.memory.buffer.byteLength > INSTANCE_BYTES_MAX) instance = undefined
+    if (memory.bytes.length > INSTANCE_BYTES_MAX) dropInstance()
     return output
   } catch (error) {
     // A trap leaves the instance in an unknown state; damaged input makes it trap.
-    instance = undefined
+    dropInstance()
     if (operation === 'decompress' && error instanceof WebAssembly.RuntimeError) return undefined
     throw error
   }
+}
+
+/** What is seen of the module's memory. */
+interface MemoryViews {
+  readonly bytes: Uint8Array
+  readonly words: Int32Array
+}
+
+let views: MemoryViews | undefined
+
+function memoryOf(exports: Lz4Exports): MemoryViews {
+  // Memory that has grown leaves its views without any bytes.
+  if (views === undefined || views.bytes.length === 0) {
+    const { buffer } = exports.memory
+    views = { bytes: new Uint8Array(buffer), words: new Int32Array(buffer) }
+  }
+  return views
+}
+
+function dropInstance(): void {
+  instance = undefined
+  views = undefined
 }

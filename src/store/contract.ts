@@ -168,7 +168,7 @@ export interface OpenOptions<K = string, V = string> {
   readonly memtableBytes?: number
   /** Target size of a segment; default 32 MiB. */
   readonly segmentBytes?: number
-  /** Target size of a data block before compression; default 8 KiB. */
+  /** Target size of a data block before compression; default 4 KiB. */
   readonly blockBytes?: number
   /** How many times larger each level is than the one above; default 10. */
   readonly levelRatio?: number

@@ -51,7 +51,7 @@ export function resolveOptions<K, V>(options: OpenOptionsWithEnv<K, V>): StoreOp
     memtableBytes: integer('memtableBytes', options.memtableBytes, memtableDefault, 1024, 2 ** 30),
     segmentBytes: integer('segmentBytes', options.segmentBytes, 32 * MIB, 64, 2 ** 31),
     blobMinBytes: atLeast('blobMinBytes', options.blobMinBytes, 64 * 1024, REFERENCE_BYTES),
-    blockBytes: integer('blockBytes', options.blockBytes, 8192, 1, MIB),
+    blockBytes: integer('blockBytes', options.blockBytes, 4096, 1, MIB),
     levelRatio: integer('levelRatio', options.levelRatio, 10, 2, 1000),
     l0SegmentsMax: integer('l0SegmentsMax', options.l0SegmentsMax, 4, 1, 1000),
     isCompressed: oneOf('compression', options.compression, ['lz4', 'none']) === 'lz4',
