@@ -5,6 +5,7 @@ import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
 import { isApart } from '../segment/blob-format.js'
+import { Glimpses } from '../segment/glimpses.js'
 import type { ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
 import {
@@ -35,6 +36,8 @@ export interface CursorOptions {
   readonly limit: number
   /** Values that stand apart are not read. */
   readonly isKeysOnly: boolean
+  /** Nobody looks at the bytes of what was given once the cursor is closed. */
+  readonly isCopied: boolean
 }
 
 /**
@@ -46,6 +49,7 @@ export interface CursorOptions {
  */
 export class RangeCursor {
   readonly #view: TreeView
+  readonly #glimpses: Glimpses | undefined
   readonly #merged: MergingIterator
   readonly #tombstones: readonly RangeTombstones[]
   readonly #range: KeyRange
@@ -85,7 +89,10 @@ export class RangeCursor {
     this.#view = view
     this.#context = context
     this.#isKeysOnly = options.isKeysOnly
-    this.#merged = new MergingIterator(view.iterators(context, true))
+    this.#glimpses = options.isCopied ? new Glimpses() : undefined
+    this.#merged = new MergingIterator(
+      view.iterators(context, { fillsCache: true, glimpses: this.#glimpses }),
+    )
     this.#mayPause = !context.mayBlock
     this.#tombstones = view.tombstones()
     this.#range = options.range
@@ -125,6 +132,7 @@ export class RangeCursor {
     if (this.#left === -1) return
     this.#left = -1
     this.#isDone = true
+    this.#glimpses?.close()
     this.#view.release()
   }
 

@@ -24,6 +24,8 @@ export interface IteratorSetup<T> {
   readonly decode: Decode<T>
   /** Values that stand apart are not read. */
   readonly isKeysOnly?: boolean
+  /** What `decode` gives has nothing of the cursor's bytes. */
+  readonly isCopied?: boolean
   readonly signal?: AbortSignal | undefined
   encodeKey(key: unknown): Uint8Array
 }
@@ -253,6 +255,6 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
 }
 
 function cursorOptions<T>(setup: IteratorSetup<T>): CursorOptions {
-  const { range, isReverse, position, limit, isKeysOnly = false } = setup
-  return { range, isReverse, position, limit, isKeysOnly }
+  const { range, isReverse, position, limit, isKeysOnly = false, isCopied = false } = setup
+  return { range, isReverse, position, limit, isKeysOnly, isCopied }
 }

@@ -79,6 +79,7 @@ export class RangeReader<K, V> {
       limit: limitOf(range.limit),
       position: positionOf(store, range.snapshot),
       decode,
+      isCopied: !this.#keys.givesViews && !this.#values.givesViews,
       signal: range.signal,
       encodeKey: (key) => toBytes(checkKey(this.#keys.prepare(key as K))),
     }

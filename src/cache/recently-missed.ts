@@ -1,5 +1,6 @@
-/** A power of two. Blocks of a store that are more than this times ten are nearly never taken for two that came again. */
-const PLACES = 1024
+/** Of a store's memory, for each place: places for a sixteenth of the blocks that would fit into it. */
+const BYTES_A_PLACE = 64 * 1024
+const PLACES_MIN = 16
 const HASH_FACTOR = 0x9e3779b1
 
 /**
@@ -9,11 +10,19 @@ const HASH_FACTOR = 0x9e3779b1
  * Algorithm", 1994), as a table where a newcomer takes the place of whatever is in it.
  */
 export class RecentlyMissed {
-  readonly #places = new Float64Array(PLACES)
+  readonly #places: Float64Array
+  readonly #shift: number
+
+  /** @param memory bytes of the budget that the cache is a part of. */
+  constructor(memory: number) {
+    const bits = Math.ceil(Math.log2(Math.max(PLACES_MIN, memory / BYTES_A_PLACE)))
+    this.#places = new Float64Array(2 ** bits)
+    this.#shift = 32 - bits
+  }
 
   /** Whether it came before, lately; it is noted in any case. @param id a whole number above 0. */
   note(id: number): boolean {
-    const place = Math.imul(id | 0, HASH_FACTOR) >>> (32 - Math.log2(PLACES))
+    const place = Math.imul(id | 0, HASH_FACTOR) >>> this.#shift
     if (this.#places[place] === id) return true
     this.#places[place] = id
     return false

@@ -33,9 +33,10 @@ export class WeightedCache {
     return this.#items.length
   }
 
-  /** Whether nothing would have to go for an item of this weight. */
-  hasRoomFor(weight: number): boolean {
-    return this.#weight + weight <= this.#capacity
+  /** Whether one more, as heavy as they are on average, would push nothing out. */
+  get hasRoom(): boolean {
+    const { length } = this.#items
+    return length === 0 || this.#weight + this.#weight / length <= this.#capacity
   }
 
   setCapacity(capacity: number): void {

@@ -13,7 +13,7 @@ export function jobHost(env: Env, directory: string): SegmentHost {
     env,
     directory,
     cache: new WeightedCache(0),
-    missed: new RecentlyMissed(),
+    missed: new RecentlyMissed(0),
     pacer,
     blobs,
     blockReads: { hits: 0, misses: 0 },

@@ -34,7 +34,9 @@ export class NewestEntries {
   /** Once, before the first `advance`: sorting what the memtables have not sorted yet may take a while. */
   async prepare(turn: FairTurn): Promise<void> {
     for (const memtable of this.#view.memtables) while (!memtable.sortSome()) await turn.due()
-    this.#merged = new MergingIterator(this.#view.iterators(this.#context, true, this.#after))
+    this.#merged = new MergingIterator(
+      this.#view.iterators(this.#context, { fillsCache: true, after: this.#after }),
+    )
   }
 
   /** The source that stands on the entry `advance` went to. */

@@ -74,6 +74,8 @@ export class EntryFields {
 
 /** Memory for one block at a time: each one that is read into it ends the one before. */
 export class BlockScratch {
+  /** For what is read of the file, where the block may stay as it is. */
+  readonly file = new Scratch()
   readonly bytes = new Scratch()
   #words = new Uint32Array(0)
 

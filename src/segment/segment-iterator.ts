@@ -3,17 +3,21 @@ import type { Position } from '../key/position.js'
 import { type Bytes, cloneBytes, EMPTY_BYTES } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
 import { type Block, BlockScratch, EntryFields } from './block.js'
+import type { GlimpseMemory } from './glimpses.js'
 import type { ReadContext } from './read-context.js'
 import type { SegmentReader } from './segment-reader.js'
 
-/** File bytes that a scan reads at once after its first few blocks. */
-const READ_AHEAD_BYTES = 128 * 1024
+/** File bytes that a scan reads at once after its first few blocks: twice as many each time, up to the most. */
+const READ_AHEAD_FIRST = 8 * 1024
+const READ_AHEAD_MAX = 128 * 1024
 /** Blocks in a row after which it is a scan. */
-const SCAN_AFTER_BLOCKS = 2
+const SCAN_AFTER_BLOCKS = 4
 
 export interface SegmentIteratorOptions {
   /** Whether blocks that a scan loads go into the cache. If not, an entry is gone with the step after it. */
   readonly fillsCache: boolean
+  /** Where the block that is sought first may be read to; left out: only into memory of its own. */
+  readonly glimpses?: GlimpseMemory | undefined
 }
 
 /** Walks one segment. Holds one block, and in a scan the raw bytes of the next few. */
@@ -24,6 +28,8 @@ export class SegmentIterator implements EntryIterator {
   /** For the blocks of a scan that does not fill the cache. */
   readonly #scratch: BlockScratch | undefined
   readonly #rawScratch = new Scratch()
+  /** Until the first seek: what was read there stays as it is, however often others follow. */
+  #glimpses: GlimpseMemory | undefined
   readonly #fields = new EntryFields()
   #block: Block | undefined
   #blockNumber = -1
@@ -35,6 +41,7 @@ export class SegmentIterator implements EntryIterator {
   #raw: Buffer | undefined
   #rawFirst = 0
   #rawLast = -1
+  #aheadBytes = READ_AHEAD_FIRST
   isValid = false
   bytes: Bytes = EMPTY_BYTES
   keyStart = 0
@@ -48,6 +55,7 @@ export class SegmentIterator implements EntryIterator {
     this.#reader = reader
     this.#context = context
     this.#scratch = options.fillsCache ? undefined : new BlockScratch()
+    this.#glimpses = options.glimpses
     this.positionMax = reader.properties.positionMax
   }
 
@@ -65,8 +73,7 @@ export class SegmentIterator implements EntryIterator {
       this.isValid = false
       return
     }
-    this.#blocksInRow = 0
-    const block = this.#load(number)
+    const block = this.#seekBlock(number)
     const entry = block.lowerBound(key, 0, key.length)
     if (entry < block.count) this.#standOn(block, number, entry)
     else this.#enter(number + 1, 0)
@@ -78,8 +85,7 @@ export class SegmentIterator implements EntryIterator {
       this.seekToLast()
       return
     }
-    this.#blocksInRow = 0
-    const block = this.#load(number)
+    const block = this.#seekBlock(number)
     const entry = block.lowerBound(key, 0, key.length)
     if (entry > 0) this.#standOn(block, number, entry - 1)
     else this.#enterAtEnd(number - 1)
@@ -136,6 +142,15 @@ export class SegmentIterator implements EntryIterator {
     this.valueEnd = fields.valueEnd
   }
 
+  #seekBlock(number: number): Block {
+    this.#blocksInRow = 0
+    this.#aheadBytes = READ_AHEAD_FIRST
+    if (!this.#glimpses) return this.#load(number)
+    const block = this.#reader.block(number, this.#context, this.#glimpses)
+    this.#glimpses = undefined
+    return block
+  }
+
   #load(number: number): Block {
     if (number === this.#blockNumber) return this.#block!
     this.#blocksInRow = number === this.#blockNumber + 1 ? this.#blocksInRow + 1 : 0
@@ -150,7 +165,8 @@ export class SegmentIterator implements EntryIterator {
 
   #readAhead(first: number): void {
     const { index } = this.#reader
-    const limit = index.offsetOf(first) + READ_AHEAD_BYTES
+    const limit = index.offsetOf(first) + this.#aheadBytes
+    this.#aheadBytes = Math.min(this.#aheadBytes * 2, READ_AHEAD_MAX)
     let last = first
     while (last + 1 < index.count && index.endOf(last + 1) <= limit) last++
     this.#raw = this.#reader.readRaw(first, last, this.#rawScratch)

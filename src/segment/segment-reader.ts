@@ -16,6 +16,7 @@ import { blobBytesOf } from './blob-uses.js'
 import { Block, BlockScratch, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
 import { Filter } from './filter.js'
+import type { GlimpseMemory } from './glimpses.js'
 import { IndexBlock } from './index-block.js'
 import { BlockNeeded, type BlockSource, type ReadContext } from './read-context.js'
 import type { ReadPacer } from './read-pacer.js'
@@ -48,13 +49,13 @@ const LOAD_AHEAD_BLOCKS = 16
 
 /** Sections up to this are decompressed into memory that is used again, and copied from there once. */
 const SCRATCH_SECTION_MAX = 64 * 1024
+/** Segments have fewer blocks as a rule, so that numbers of blocks tell them apart. */
+const BLOCK_NUMBERS = 2 ** 20
 const plainScratch = new Scratch()
 const fileScratch = new Scratch()
-/** For blocks that are looked into once. */
-const glimpseScratch = new BlockScratch()
-
-/** Plain bytes that a byte of a block's file may stand for, as a rule. */
-const PLAIN_RATIO = 2
+const pointScratch = new BlockScratch()
+/** For point reads: until the next one. */
+const POINT_GLIMPSE: GlimpseMemory = { take: () => pointScratch }
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
 export class SegmentReader implements BlockSource<Block> {
@@ -135,7 +136,8 @@ export class SegmentReader implements BlockSource<Block> {
     if (!this.#filter.mayHold(hash)) return undefined
     const number = this.index.find(key, keyStart, keyEnd)
     if (number === this.index.count) return undefined
-    const block = this.#inMemory(number, context, number) ?? this.#readOne(number, isBorrowed)
+    const glimpse = isBorrowed ? POINT_GLIMPSE : undefined
+    const block = this.#inMemory(number, context, number) ?? this.#readOne(number, glimpse)
     let entry = block.find(key, keyStart, keyEnd, hash)
     if (entry < 0) return undefined
     fields.isFleeting = block.isFleeting
@@ -151,10 +153,13 @@ export class SegmentReader implements BlockSource<Block> {
     return block.bytes
   }
 
-  /** A block from the cache or the file. May throw `BlockNeeded`. */
-  block(number: number, context: ReadContext): Block {
+  /**
+   * A block from the cache or the file. May throw `BlockNeeded`.
+   * @param glimpse where it may be read to if the cache has no place for it; left out: into memory of its own.
+   */
+  block(number: number, context: ReadContext, glimpse?: GlimpseMemory): Block {
     const last = Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1
-    return this.#inMemory(number, context, last) ?? this.#readOne(number, false)
+    return this.#inMemory(number, context, last) ?? this.#readOne(number, glimpse)
   }
 
   /**
@@ -174,22 +179,30 @@ export class SegmentReader implements BlockSource<Block> {
     return loaded
   }
 
-  /** @param isFleeting whether it need not be kept, if the cache is full and the block was not wanted lately. */
-  #readOne(number: number, isFleeting: boolean): Block {
-    const start = this.index.offsetOf(number)
-    const sizeBytes = this.index.endOf(number) - start
-    const isSmall = sizeBytes <= SCRATCH_SECTION_MAX
-    const bytes = isSmall ? fileScratch.take(sizeBytes) : Buffer.allocUnsafeSlow(sizeBytes)
-    this.#host.pacer.time(() => readFully(this.#file, bytes, start))
-    const isKept = !isSmall || !isFleeting || this.#isWorthKeeping(number, sizeBytes)
-    return isKept
-      ? this.#keep(number, this.#decode(bytes, 0, number))
-      : this.#decode(bytes, 0, number, glimpseScratch)
+  #readOne(number: number, glimpse: GlimpseMemory | undefined): Block {
+    const { cache, missed } = this.#host
+    const isLetGo = glimpse !== undefined && !cache.hasRoom && this.#sizeOf(number) <= SCRATCH_SECTION_MAX
+    if (!isLetGo) return this.#keep(number, this.#readInto(fileScratch, number))
+    if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) {
+      const scratch = glimpse.take()
+      return this.#readInto(scratch.file, number, scratch)
+    }
+    const block = this.#readInto(fileScratch, number)
+    // It came again: others that come once must not push it out.
+    block.isTouched = true
+    return this.#keep(number, block)
   }
 
-  #isWorthKeeping(number: number, sizeBytes: number): boolean {
-    const { cache, missed } = this.#host
-    return cache.hasRoomFor(sizeBytes * PLAIN_RATIO) || missed.note(this.meta.number * 2 ** 20 + number + 1)
+  /** @param scratch for a block that lives until the next one there; left out: in memory of its own. */
+  #readInto(file: Scratch, number: number, scratch?: BlockScratch): Block {
+    const sizeBytes = this.#sizeOf(number)
+    const bytes = sizeBytes <= SCRATCH_SECTION_MAX ? file.take(sizeBytes) : Buffer.allocUnsafeSlow(sizeBytes)
+    this.#host.pacer.time(() => readFully(this.#file, bytes, this.index.offsetOf(number)))
+    return this.#decode(bytes, 0, number, scratch)
+  }
+
+  #sizeOf(number: number): number {
+    return this.index.endOf(number) - this.index.offsetOf(number)
   }
 
   /** Blocks [first, last] that are in the cache already, or undefined: a scan reads several at once then. */

@@ -18,7 +18,7 @@ import { type BlobReference, isApart, readReference } from '../segment/blob-form
 import { EntryFields } from '../segment/block.js'
 import { LevelIterator } from '../segment/level-iterator.js'
 import type { ReadContext } from '../segment/read-context.js'
-import { SegmentIterator } from '../segment/segment-iterator.js'
+import { SegmentIterator, type SegmentIteratorOptions } from '../segment/segment-iterator.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { SegmentReader } from '../segment/segment-reader.js'
 import { type Bytes, compareRanges, EMPTY_BYTES, readU48 } from '../util/bytes.js'
@@ -74,6 +74,12 @@ export class Lookup implements RowPlace {
     if (this.reference) return this.reference.expiresAt
     return this.expires ? readU48(this.bytes, this.valueStart - EXPIRY_BYTES) : undefined
   }
+}
+
+/** Which sources are iterated over, and how. */
+export interface SourceOptions extends SegmentIteratorOptions {
+  /** Sources that hold nothing newer may be left out. */
+  readonly after?: Position
 }
 
 interface LevelView {
@@ -209,12 +215,9 @@ export class TreeView {
     return false
   }
 
-  /**
-   * One iterator for each sorted source. Memtables are sorted now, as far as they are not yet.
-   * @param after sources that hold nothing newer may be left out.
-   */
-  iterators(context: ReadContext, fillsCache: boolean, after: Position = -1): EntryIterator[] {
-    const options = { fillsCache }
+  /** One iterator for each sorted source. Memtables are sorted now, as far as they are not yet. */
+  iterators(context: ReadContext, options: SourceOptions): EntryIterator[] {
+    const { after = -1 } = options
     const iterators: EntryIterator[] = []
     for (const memtable of this.memtables) {
       if (memtable.lastPosition <= after) continue
@@ -227,7 +230,13 @@ export class TreeView {
       const readers = after < 0 ? level.readers : level.readers.filter(({ meta }) => meta.positionMax > after)
       const metas = readers === level.readers ? level.metas : readers.map(({ meta }) => meta)
       if (metas.length === 0) continue
-      const open = (index: number) => new SegmentIterator(readers[index]!, context, options)
+      let { glimpses } = options
+      const open = (index: number) => {
+        const segmentOptions = { fillsCache: options.fillsCache, glimpses }
+        // Each segment that a cursor comes to would take more of it.
+        glimpses = undefined
+        return new SegmentIterator(readers[index]!, context, segmentOptions)
+      }
       iterators.push(metas.length === 1 ? open(0) : new LevelIterator(metas, open))
     }
     return iterators

@@ -82,7 +82,7 @@ export class Tree {
       env,
       directory,
       cache,
-      missed: new RecentlyMissed(),
+      missed: new RecentlyMissed(options.memory),
       pacer: new ReadPacer(env.clock),
       blobs: new BlobFiles(env, directory),
       blockReads: { hits: 0, misses: 0 },
