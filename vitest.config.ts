@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config'
+import { compiledSources } from './test/compiled.js'
 
 export default defineConfig({
+  plugins: [compiledSources()],
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/proof/**', 'test/services/**'],

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { WorkerHandlers } from '../../src/env/env.js'
+import type { Env, WorkerHandlers } from '../../src/env/env.js'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { nodeEnv } from '../../src/env/node-env.js'
 import { NodeWorker } from '../../src/env/node-workers.js'
@@ -122,7 +122,9 @@ describe('a background thread', () => {
     expect({ stdout, status, signal }).toEqual({ stdout: 'done', status: 0, signal: null })
   })
 
-  it('is not there when the sources run uncompiled', () => {
+  it('is not there when the sources run uncompiled', async () => {
+    const uncompiled = '../../src/env/node-env.ts'
+    const { nodeEnv }: { nodeEnv: Env } = await import(uncompiled)
     expect(nodeEnv.startWorker({ onResult() {}, onError() {}, onExit() {} })).toBeUndefined()
   })
 })
