@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { OpenOptions } from '../../src/index.js'
-import { CrashScript } from './crash-script.js'
+import { type CrashCount, CrashScript } from './crash-script.js'
 
 const SEED = Number(process.env['VARVE_SEED'] ?? Date.now() % 2 ** 31)
 const TIMEOUT_MS = 120_000
@@ -31,8 +31,8 @@ async function writeSome(
   }
 }
 
-function report(name: string, states: number): void {
-  console.log(`crash, ${name}: ${states} crash states, each opened twice, 0 bad`)
+function report(name: string, { states, different }: CrashCount): void {
+  console.log(`crash, ${name}: ${states} crash states, ${different} different ones, each opened twice, 0 bad`)
   expect(states).toBeGreaterThan(300)
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/env/env.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { type Database, type OpenOptions, open, type Range, type Snapshot } from '../../src/index.js'
 import { compareBytes } from '../../src/util/bytes.js'
+import { expectSame } from '../same.js'
 import { Model, type ModelEntry } from './model.js'
 import type { Operation } from './operations.js'
 
@@ -108,7 +109,7 @@ export class History {
         ops.map(({ key, value }) => (value ? { type: 'put', key, value } : { type: 'del', key })),
       )
     }
-    expect(position).toBe(this.#model.position)
+    expectSame(position, this.#model.position)
   }
 
   async #conditional({ key, value, condition }: Operation & { type: 'conditional' }): Promise<void> {
@@ -118,7 +119,7 @@ export class History {
     const write = this.#db.put(key, value, { ifPosition })
     if (ifPosition === current) {
       this.#model.apply([{ key, value }])
-      expect(await write).toBe(this.#model.position)
+      expectSame(await write, this.#model.position)
     } else {
       await expect(write).rejects.toMatchObject({ code: 'VARVE_CONFLICT' })
     }
@@ -134,15 +135,16 @@ export class History {
 
   async #get(key: Buffer, { model, options }: Shown): Promise<void> {
     const expected = model.find(key)
-    expect(await this.#db.get(key, options)).toEqual(expected?.value)
-    expect(this.#db.getSync(key, options)).toEqual(expected?.value)
+    expectSame(await this.#db.get(key, options), expected?.value)
+    expectSame(this.#db.getSync(key, options), expected?.value)
     const entry = await this.#db.getEntry(key, options)
-    expect(entry).toEqual(expected && { value: expected.value, position: expected.position })
-    expect(await this.#db.has(key, options)).toBe(expected !== undefined)
+    expectSame(entry, expected && { value: expected.value, position: expected.position })
+    expectSame(await this.#db.has(key, options), expected !== undefined)
   }
 
   async #getMany(keys: readonly Buffer[], { model, options }: Shown): Promise<void> {
-    expect(await this.#db.getMany(keys, options)).toEqual(keys.map((key) => model.find(key)?.value))
+    const expected = keys.map((key) => model.find(key)?.value)
+    expectSame(await this.#db.getMany(keys, options), expected)
   }
 
   #takeSnapshot(): void {
@@ -163,7 +165,8 @@ export class History {
     const all = model.list({ ...range, reverse })
     const limited = limit === -1 ? all : all.slice(0, limit)
     if (isSync) {
-      expect([...this.#db.entriesSync(query)]).toEqual(limited.map(({ key, value }) => [key, value]))
+      const expected = limited.map(({ key, value }) => [key, value])
+      expectSame([...this.#db.entriesSync(query)], expected)
       return
     }
     const iterator = this.#db.entries(query)
@@ -176,20 +179,21 @@ export class History {
       }
       const expected = left > 0 ? all[at] : undefined
       const [entry] = await iterator.nextv(1)
-      expect(entry).toEqual(expected && [expected.key, expected.value])
+      expectSame(entry, expected && [expected.key, expected.value])
       if (!expected) continue
       at++
       left--
     }
     const rest = left === Number.POSITIVE_INFINITY ? all.slice(at) : all.slice(at, at + left)
-    expect(await iterator.all()).toEqual(rest.map(({ key, value }) => [key, value]))
+    const expected = rest.map(({ key, value }) => [key, value])
+    expectSame(await iterator.all(), expected)
   }
 
   async #compareAll(): Promise<void> {
     const expected = this.#model.list({}).map(({ key, value }) => [key, value])
-    expect(await this.#db.entries().all()).toEqual(expected)
-    expect(await this.#db.entries({ reverse: true }).all()).toEqual(expected.reverse())
-    for (const { key, value } of this.#model.entries) expect(this.#db.getSync(key)).toEqual(value)
+    expectSame(await this.#db.entries().all(), expected)
+    expectSame(await this.#db.entries({ reverse: true }).all(), expected.reverse())
+    for (const { key, value } of this.#model.entries) expectSame(this.#db.getSync(key), value)
   }
 }
 

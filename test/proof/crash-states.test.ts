@@ -18,6 +18,7 @@ it(
   },
   async () => {
     let states = 0
+    let different = 0
     for (const [i, { options, run, everyRecovery }] of CRASH_SCRIPTS.entries()) {
       const script = new CrashScript(options, SEED + i, ALL_CRASH_POLICIES)
       await script.open()
@@ -27,10 +28,13 @@ it(
       const checking = everyRecovery
         ? script.checkDuringRecovery(everyRecovery, statesMax)
         : script.checkAll(statesMax)
-      states += await checking
+      const count = await checking
+      states += count.states
+      different += count.different
     }
     console.log(
-      `crash states: ${states} of ${CRASH_SCRIPTS.length} scripts, each opened twice, seed ${SEED}, 0 bad`,
+      `crash states: ${states} of ${CRASH_SCRIPTS.length} scripts, ${different} different ones, each opened twice, ` +
+        `seed ${SEED}, 0 bad`,
     )
     expect(states).toBeGreaterThanOrEqual(STATES_MIN)
   },
