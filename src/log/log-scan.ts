@@ -35,11 +35,10 @@ export interface LogScan {
 /** What a scan reports of each batch: where it stands in the file, and its place in the order. */
 export type BatchVisitor = (batchOffset: number, position: Position, timestampMs: number) => void
 
-/**
- * Walks the frames of a whole log file in memory and checks every byte. Frames that are encrypted are decrypted where
- * they stand.
- * @throws VarveError `VARVE_CORRUPTION` where synced data is damaged, or a valid frame breaks the order.
- */
+/** Bytes of frames between two chances to pause: under a millisecond, with an index of what is in them. */
+const STEP_BYTES = 128 * 1024
+
+/** As `scanLogInSteps`, at once. */
 export function scanLog(
   bytes: Bytes,
   header: LogHeader,
@@ -48,7 +47,28 @@ export function scanLog(
   visit: BatchVisitor,
   decryptor?: FileDecryptor,
 ): LogScan {
+  const steps = scanLogInSteps(bytes, header, seed, file, visit, decryptor)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
+}
+
+/**
+ * Walks the frames of a whole log file in memory and checks every byte. Frames that are encrypted are decrypted where
+ * they stand. A generator, so that it can run in slices.
+ * @throws VarveError `VARVE_CORRUPTION` where synced data is damaged, or a valid frame breaks the order.
+ */
+export function* scanLogInSteps(
+  bytes: Bytes,
+  header: LogHeader,
+  seed: number,
+  file: string,
+  visit: BatchVisitor,
+  decryptor?: FileDecryptor,
+): Generator<undefined, LogScan> {
   let at = LOG_HEADER_BYTES
+  let pauseAt = at + STEP_BYTES
   let lastPosition = header.basePosition
   let batchesEnd = at
   let chain = 0
@@ -70,6 +90,9 @@ export function scanLog(
       batchesEnd = end
     }
     at = end
+    if (at < pauseAt) continue
+    pauseAt = at + STEP_BYTES
+    yield
   }
   const isTorn = !isZero(bytes, at, bytes.length)
   if (isTorn) {

@@ -80,7 +80,7 @@ class Repair {
     if (manifest) this.#noteVersion(manifest.version)
     const segments = manifest ? await this.#checkSegments(manifest.version) : await this.#gatherSegments()
     if (manifest) await this.#checkBlobs(manifest.version)
-    const areLogsSound = manifest !== undefined && this.#checkLogs(manifest)
+    const areLogsSound = manifest !== undefined && (await this.#checkLogs(manifest))
     if (areLogsSound) await this.#checkHistory(manifest)
     if (this.#damaged.length === 0) return this.#report(segments, undefined)
     if (!areLogsSound) segments.push(...(await this.#saveLogs(storeId, manifest?.version)))
@@ -181,7 +181,7 @@ class Repair {
   }
 
   /** Whether recovery can read the log, and finds in it all that was promised. */
-  #checkLogs({ version, storeId }: RecoveredManifest): boolean {
+  async #checkLogs({ version, storeId }: RecoveredManifest): Promise<boolean> {
     const env = this.#env
     const logNumbers = this.#logNumbers(version.logNumber)
     const { flushedPosition } = version
@@ -189,7 +189,10 @@ class Repair {
     try {
       let position = flushedPosition
       const logs = replayLogs({ env, directory: this.#directory, storeId, logNumbers, flushedPosition })
-      for (const { memtable } of logs) position = memtable.lastPosition
+      for (const log of logs) {
+        if (log) position = log.memtable.lastPosition
+        else await this.#turn()
+      }
       this.#position = Math.max(this.#position, position)
       if (position >= version.durablePosition) return true
       const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`

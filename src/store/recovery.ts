@@ -6,6 +6,7 @@ import { Version } from '../version/version.js'
 import { readManifest, VersionSet } from '../version/version-set.js'
 import { type DirectoryListing, listDirectory, logsFrom, newStoreId, removeIfThere } from './directory.js'
 import { checkEncodings } from './encoding-names.js'
+import { FairTurn } from './fair-turn.js'
 import type { StoreOptions } from './options.js'
 import { type ReplayedLog, replayLogs } from './replay.js'
 
@@ -23,8 +24,15 @@ export interface Recovered {
   readonly position: Position
 }
 
-/** Reads the state of a store, or that of a new one. Changes nothing. @throws VarveError `VARVE_CORRUPTION`. */
-export function recover(directory: string, { env, encodings }: StoreOptions): Recovered {
+/**
+ * Reads the state of a store, or that of a new one. Changes nothing. Gives the event loop turns, but not where the
+ * store is only read: a writer in this process could remove meanwhile what the manifest, which was read first, names.
+ * @throws VarveError `VARVE_CORRUPTION`.
+ */
+export async function recover(
+  directory: string,
+  { env, encodings, readOnly }: StoreOptions,
+): Promise<Recovered> {
   const manifest = readManifest(env, directory)
   const storeId = manifest?.storeId ?? newStoreId(env)
   if (encodings && manifest) checkEncodings(directory, manifest.version, encodings)
@@ -32,7 +40,12 @@ export function recover(directory: string, { env, encodings }: StoreOptions): Re
   const listing = listDirectory(env, directory)
   const { flushedPosition } = version
   const logNumbers = logsFrom(listing, version.logNumber)
-  const logs = [...replayLogs({ env, directory, storeId, logNumbers, flushedPosition })]
+  const logs: ReplayedLog[] = []
+  const turn = readOnly ? undefined : new FairTurn(env.clock)
+  for (const log of replayLogs({ env, directory, storeId, logNumbers, flushedPosition })) {
+    if (log) logs.push(log)
+    else await turn?.due()
+  }
   const position = logs[logs.length - 1]?.memtable.lastPosition ?? flushedPosition
   if (position < version.durablePosition) {
     const what = `the log ends at position ${position}, but ${version.durablePosition} was on disk`

@@ -5,7 +5,7 @@ import { readFully } from '../env/write-fully.js'
 import { corruption, ioError } from '../errors.js'
 import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, logSeed, readLogHeader } from '../log/log-format.js'
-import { checkHeaderless, type LogScan, scanLog } from '../log/log-scan.js'
+import { checkHeaderless, type LogScan, scanLogInSteps } from '../log/log-scan.js'
 import type { LogEnd } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
 
@@ -17,6 +17,9 @@ export interface ReplayOptions {
   readonly logNumbers: readonly number[]
   readonly flushedPosition: Position
 }
+
+/** Read between two chances to pause: half a millisecond, most of it for memory that was never used before. */
+const READ_BYTES = 512 * 1024
 
 /** A log file that recovery has read. */
 export interface ReplayedLog {
@@ -39,25 +42,25 @@ interface ReadLog extends ReplayedLog {
  * disk: then it is damaged.
  * @throws VarveError `VARVE_CORRUPTION`.
  */
-export function* replayLogs(options: ReplayOptions): Generator<ReplayedLog> {
+export function* replayLogs(options: ReplayOptions): Generator<ReplayedLog | undefined> {
   let position = options.flushedPosition
   let previous: ReadLog | undefined
   for (const [i, number] of options.logNumbers.entries()) {
     const isLast = i === options.logNumbers.length - 1
-    const log = readLog(options, number)
+    const log = yield* readLog(options, number)
     if (!log) {
       // Its header never got to disk whole: nothing in it was promised, and nothing after it can be.
-      refuseIfProvenDurable(options, i + 1, joinPath(options.directory, logFileName(number)), 0)
+      yield* refuseIfProvenDurable(options, i + 1, joinPath(options.directory, logFileName(number)), 0)
       return
     }
     if (previous && !follows(log, previous)) {
-      refuseIfProvenDurable(options, i, previous.path, previous.scan.endOffset)
+      yield* refuseIfProvenDurable(options, i, previous.path, previous.scan.endOffset)
       return
     }
     if (log.memtable.basePosition > position) {
       // The name of a file between never got to disk: a hole, unless it had been there.
       const missing = joinPath(options.directory, logFileName(log.previousNumber))
-      refuseIfProvenDurable(options, i, missing, 0)
+      yield* refuseIfProvenDurable(options, i, missing, 0)
       return
     }
     if (log.memtable.basePosition < position) {
@@ -66,7 +69,7 @@ export function* replayLogs(options: ReplayOptions): Generator<ReplayedLog> {
     position = log.scan.lastPosition
     yield log
     if (log.scan.isTorn && !isLast) {
-      refuseIfProvenDurable(options, i + 1, log.path, log.scan.endOffset)
+      yield* refuseIfProvenDurable(options, i + 1, log.path, log.scan.endOffset)
       return
     }
     previous = log
@@ -97,9 +100,14 @@ function follows(log: ReadLog, previous: ReadLog): boolean {
   return log.previousNumber === previous.number && log.previousChain === previous.scan.chain
 }
 
-function refuseIfProvenDurable(options: ReplayOptions, from: number, path: string, offset: number): void {
+function* refuseIfProvenDurable(
+  options: ReplayOptions,
+  from: number,
+  path: string,
+  offset: number,
+): Generator<undefined> {
   for (const number of options.logNumbers.slice(from)) {
-    const log = readLog(options, number)
+    const log = yield* readLog(options, number)
     if (log?.scan.provesOlderSynced) {
       throw corruption(
         path,
@@ -110,9 +118,9 @@ function refuseIfProvenDurable(options: ReplayOptions, from: number, path: strin
   }
 }
 
-function readLog(options: ReplayOptions, number: number): ReadLog | undefined {
+function* readLog(options: ReplayOptions, number: number): Generator<undefined, ReadLog | undefined> {
   const path = joinPath(options.directory, logFileName(number))
-  const bytes = readWhole(options.env, path)
+  const bytes = yield* readWhole(options.env, path)
   const seed = logSeed(options.storeId, number)
   const header = readLogHeader(bytes, path)
   if (!header) {
@@ -125,21 +133,23 @@ function readLog(options: ReplayOptions, number: number): ReadLog | undefined {
   const decryptor = decryptorFor(options.env.vault, header.isEncrypted, 'log', number, path)
   const memtable = new Memtable(bytes, number, header.basePosition)
   const apply = (batch: number, position: Position) => memtable.apply(batch, position)
-  const scan = scanLog(bytes, header, seed, path, apply, decryptor)
+  const scan = yield* scanLogInSteps(bytes, header, seed, path, apply, decryptor)
   const { previousNumber, previousBytes, previousChain } = header
   return { number, path, memtable, scan, previousNumber, previousBytes, previousChain }
 }
 
 /** In shared memory: the flush of what is replayed runs on another thread. */
-function readWhole(env: Env, path: string): Buffer {
+function* readWhole(env: Env, path: string): Generator<undefined, Buffer> {
   try {
     const file = env.fs.open(path, 'read')
     try {
       const sizeBytes = file.sizeBytes()
       const bytes = Buffer.from(new SharedArrayBuffer(Math.max(sizeBytes, LOG_HEADER_BYTES)))
-      const used = bytes.subarray(0, sizeBytes)
-      readFully(file, used, 0)
-      return used
+      for (let at = 0; at < sizeBytes; at += READ_BYTES) {
+        if (at > 0) yield
+        readFully(file, bytes.subarray(at, Math.min(at + READ_BYTES, sizeBytes)), at)
+      }
+      return bytes.subarray(0, sizeBytes)
     } finally {
       file.close()
     }

@@ -134,7 +134,7 @@ export class Store {
     lock: FileLock | undefined,
   ): Promise<Store> {
     const { env } = options
-    const recovered = recover(directory, options)
+    const recovered = await recover(directory, options)
     const { storeId, versions, flushedPosition, logs, position } = recovered
     const pool = new MemtablePool(options.memtableBytes, options.reusesLogMemory)
     const onMemtableUnused = (memtable: Memtable) => pool.give(memtable)

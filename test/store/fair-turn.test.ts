@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { nodeEnv } from '../../src/env/node-env.js'
 import { FairTurn } from '../../src/store/fair-turn.js'
-import { type OpenedStore, openMemory, pad } from './helpers.js'
+import { failureOf, type OpenedStore, openMemory, pad, STORE } from './helpers.js'
 
 function block(ms: number): void {
   const end = performance.now() + ms
@@ -62,4 +63,47 @@ describe('a loop that only awaits a store', () => {
       break
     }
   }
+})
+
+describe('opening a store whose log is long', () => {
+  const sleeps = { count: 0 }
+  /** As `env`, with a clock on which a millisecond passes between two looks. */
+  function slow(env: MemoryEnv): MemoryEnv {
+    let nowMs = 0
+    const sleep = (ms: number) => {
+      sleeps.count++
+      return env.clock.sleep(ms)
+    }
+    return { ...env, clock: { ...env.clock, monotonicMs: () => nowMs++, sleep } }
+  }
+
+  it.each([
+    [false, 'gives the event loop turns while it is recovered, to nobody else'],
+    [true, 'holds the event loop where it is only read, beside a writer'],
+  ])('readOnly %s: %s', async (readOnly) => {
+    const { db, env } = await openMemory({ durability: 'os' })
+    for (let i = 0; i < 40; i++) await db.put(pad(i), 'x'.repeat(100_000))
+    const fs = env.fs.clone()
+    await db.close()
+    const again = memoryEnv({ fs })
+    const found = fs.list(STORE).length
+    sleeps.count = 0
+    const opening = openMemory({ readOnly, workers: 0 }, slow(again))
+    let turns = 0
+    let isOpen = false
+    const look = () => {
+      // Recovery changes nothing: a new manifest is the end of it.
+      if (fs.list(STORE).length === found) turns++
+      if (!isOpen) setImmediate(look)
+    }
+    setImmediate(look)
+    if (!readOnly) expect((await failureOf(() => openMemory({}, again)))?.code).toBe('VARVE_LOCKED')
+    const opened = await opening
+    isOpen = true
+    if (readOnly) expect(sleeps.count).toBe(0)
+    else expect(turns).toBeGreaterThan(5)
+    expect(await opened.db.get(pad(39))).toHaveLength(100_000)
+    expect(opened.db.position).toBe(40)
+    await opened.db.close()
+  })
 })
