@@ -1,3 +1,4 @@
+import { KEY_BYTES_MAX } from '../key/batch-format.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
 import { type Bytes, cloneBytes, compareRanges, readWord } from '../util/bytes.js'
@@ -12,8 +13,10 @@ const ENTRY_BYTES = 16
  */
 export class IndexBlock {
   readonly count: number
-  readonly #separators: Bytes
-  /** End of separator i in `separators`; it starts at the end of the one before. */
+  /** The whole payload. */
+  readonly #bytes: Bytes
+  /** Where separator i starts and ends in there. */
+  readonly #starts: Uint32Array
   readonly #ends: Uint32Array
   readonly #offsets: Uint32Array
   /** All separators start with so many bytes alike. */
@@ -21,39 +24,49 @@ export class IndexBlock {
   /** The first bytes of each separator after those: most comparisons end with them. */
   readonly #words: Uint32Array
 
-  private constructor(separators: Bytes, ends: Uint32Array, offsets: Uint32Array) {
+  private constructor(bytes: Bytes, starts: Uint32Array, ends: Uint32Array, offsets: Uint32Array) {
     this.count = ends.length
-    this.#separators = separators
+    this.#bytes = bytes
+    this.#starts = starts
     this.#ends = ends
     this.#offsets = offsets
-    this.#sharedBytes = sharedBytesOf(separators, ends)
-    this.#words = new Uint32Array(this.count)
-    for (let i = 0; i < this.count; i++)
-      this.#words[i] = readWord(separators, this.#startOf(i) + this.#sharedBytes, ends[i]!)
+    const shared = sharedBytesOf(bytes, starts, ends)
+    this.#sharedBytes = shared
+    const words = new Uint32Array(this.count)
+    for (let i = 0; i < words.length; i++) words[i] = readWord(bytes, starts[i]! + shared, ends[i]!)
+    this.#words = words
   }
 
-  /** @param dataBytes where the blocks must end. */
+  /**
+   * Hot though it runs once a segment: on the main thread, thousands of times in one task, and before it is compiled.
+   * So the separators stay where they are in the payload, and numbers of one byte are read without a call.
+   * @param payload the index keeps it. @param dataBytes where the blocks must end.
+   */
   static parse(payload: Bytes, file: string, offset: number, dataBytes: number): IndexBlock {
     const reader = new ByteReader(payload, file, offset)
     const count = reader.varint()
     if (count > payload.length) throw reader.fail('an index of more blocks than bytes')
-    const separators = new ByteWriter(payload.length)
+    const starts = new Uint32Array(count)
     const ends = new Uint32Array(count)
     const offsets = new Uint32Array(count + 1)
+    let blockEnd = 0
     for (let i = 0; i < count; i++) {
-      separators.raw(reader.bytes(65_535))
-      ends[i] = separators.length
-      const end = offsets[i]! + reader.varint()
-      if (end > dataBytes) throw reader.fail('a block beyond the data')
-      offsets[i + 1] = end
+      const length = reader.varint()
+      if (length > KEY_BYTES_MAX) throw reader.fail(`a length of ${length}`)
+      const start = reader.skip(length)
+      starts[i] = start
+      ends[i] = start + length
+      blockEnd += reader.varint()
+      if (blockEnd > dataBytes) throw reader.fail('a block beyond the data')
+      offsets[i + 1] = blockEnd
     }
-    if (reader.remaining > 0 || offsets[count] !== dataBytes)
+    if (reader.remaining > 0 || blockEnd !== dataBytes)
       throw reader.fail('an index that does not fit the data')
-    return new IndexBlock(cloneBytes(separators.view()), ends, offsets)
+    return new IndexBlock(payload, starts, ends, offsets)
   }
 
   get sizeBytes(): number {
-    return this.#separators.length + this.count * ENTRY_BYTES
+    return this.#bytes.length + this.count * ENTRY_BYTES
   }
 
   offsetOf(block: number): number {
@@ -66,7 +79,7 @@ export class IndexBlock {
 
   /** At or after the last key of the block, before the first of the next; a copy. */
   separatorOf(block: number): Bytes {
-    return cloneBytes(this.#separators, this.#startOf(block), this.#ends[block])
+    return cloneBytes(this.#bytes, this.#starts[block], this.#ends[block])
   }
 
   // Hot: once a segment and lookup.
@@ -74,14 +87,9 @@ export class IndexBlock {
   find(key: Bytes, keyStart: number, keyEnd: number): number {
     const shared = this.#sharedBytes
     if (shared > 0) {
-      const order = compareRanges(
-        this.#separators,
-        0,
-        shared,
-        key,
-        keyStart,
-        Math.min(keyStart + shared, keyEnd),
-      )
+      const first = this.#starts[0]!
+      const sharedEnd = Math.min(keyStart + shared, keyEnd)
+      const order = compareRanges(this.#bytes, first, first + shared, key, keyStart, sharedEnd)
       if (order !== 0) return order > 0 ? 0 : this.count
     }
     const word = readWord(key, keyStart + shared, keyEnd)
@@ -90,16 +98,11 @@ export class IndexBlock {
     let high = firstFrom(this.#words, word + 1)
     while (low < high) {
       const middle = (low + high) >>> 1
-      const start = this.#startOf(middle)
-      if (compareRanges(this.#separators, start, this.#ends[middle]!, key, keyStart, keyEnd) < 0)
-        low = middle + 1
+      const start = this.#starts[middle]!
+      if (compareRanges(this.#bytes, start, this.#ends[middle]!, key, keyStart, keyEnd) < 0) low = middle + 1
       else high = middle
     }
     return low
-  }
-
-  #startOf(separator: number): number {
-    return separator === 0 ? 0 : this.#ends[separator - 1]!
   }
 }
 
@@ -116,12 +119,13 @@ function firstFrom(numbers: Uint32Array, number: number): number {
 }
 
 /** What the first and the last of sorted separators start with alike, and so do all between them. */
-function sharedBytesOf(separators: Bytes, ends: Uint32Array): number {
-  if (ends.length === 0) return 0
-  const last = ends.length === 1 ? 0 : ends[ends.length - 2]!
-  const most = Math.min(ends[0]!, separators.length - last)
+function sharedBytesOf(bytes: Bytes, starts: Uint32Array, ends: Uint32Array): number {
+  const last = starts.length - 1
+  if (last < 0) return 0
+  const [a, b] = [starts[0]!, starts[last]!]
+  const most = Math.min(ends[0]! - a, ends[last]! - b)
   let shared = 0
-  while (shared < most && separators[shared] === separators[last + shared]) shared++
+  while (shared < most && bytes[a + shared] === bytes[b + shared]) shared++
   return shared
 }
 

@@ -82,14 +82,16 @@ export function isZero(bytes: Bytes, start: number, end: number): boolean {
 
 /** The first four bytes of [start, end) as a number that sorts as they do; zeros stand for what is missing. */
 export function readWord(bytes: Bytes, start: number, end: number): number {
-  if (end - start >= 4) {
+  const length = end - start
+  if (length >= 4) {
     return (
       ((bytes[start]! << 24) | (bytes[start + 1]! << 16) | (bytes[start + 2]! << 8) | bytes[start + 3]!) >>> 0
     )
   }
-  let word = 0
-  for (let i = 0; i < 4; i++) word = word * 256 + (start + i < end ? bytes[start + i]! : 0)
-  return word
+  if (length <= 0) return 0
+  const second = length > 1 ? bytes[start + 1]! << 16 : 0
+  const third = length > 2 ? bytes[start + 2]! << 8 : 0
+  return ((bytes[start]! << 24) | second | third) >>> 0
 }
 
 export function readU16(bytes: Bytes, at: number): number {
