@@ -25,6 +25,9 @@ class Column {
   }
 }
 
+/** Where the data of a block starts: what stands before it is put there when it is known how much that is. */
+const FRONT_BYTES = 1024
+
 /** Gathers the columns of one data block after another; see `block.ts` for the format. */
 export class BlockBuilder {
   readonly #base: Position
@@ -32,16 +35,16 @@ export class BlockBuilder {
   readonly #keyLengths = new Column(256)
   readonly #valueLengths = new Column(256)
   readonly #distances = new Column(256)
+  #front = FRONT_BYTES
+  /** Keys and values, after room for all that the block has before them. */
   #data: Column
-  #block: Buffer
   #count = 0
 
   /** @param base at or below every position. @param sizeBytes about how large blocks get. */
   constructor(base: Position, sizeBytes: number) {
     this.#base = base
     this.#capacity = sizeBytes * 2
-    this.#data = new Column(this.#capacity)
-    this.#block = Buffer.allocUnsafeSlow(this.#capacity)
+    this.#data = this.#newData()
   }
 
   get isEmpty(): boolean {
@@ -49,7 +52,8 @@ export class BlockBuilder {
   }
 
   get sizeBytes(): number {
-    return this.#keyLengths.length + this.#valueLengths.length + this.#distances.length + this.#data.length
+    const dataBytes = this.#data.length - this.#front
+    return this.#keyLengths.length + this.#valueLengths.length + this.#distances.length + dataBytes
   }
 
   /** The value follows the key, or when it expires and then the value do. */
@@ -76,24 +80,44 @@ export class BlockBuilder {
     this.#count++
   }
 
-  /** The block's bytes, borrowed until the next `finish`; the builder is empty afterwards. */
+  /** The block's bytes, borrowed until the next `add`; the builder is empty afterwards. */
   finish(): Buffer {
-    const sizeMax = this.sizeBytes + 2 * VARINT_BYTES_MAX
-    if (sizeMax > this.#block.length) this.#block = Buffer.allocUnsafeSlow(sizeMax)
-    const block = this.#block
-    let at = writeVarint(block, 0, this.#base)
-    at = writeVarint(block, at, this.#count)
-    for (const column of [this.#keyLengths, this.#valueLengths, this.#distances, this.#data]) {
-      copyBytes(column.bytes, 0, column.length, block, at)
+    const columns = [this.#keyLengths, this.#valueLengths, this.#distances]
+    const numberBytes = writeVarint(NUMBERS, writeVarint(NUMBERS, 0, this.#base), this.#count)
+    const frontBytes = columns.reduce((sum, { length }) => sum + length, numberBytes)
+    if (frontBytes > this.#front) this.#growFront(frontBytes * 2)
+    const { bytes, length } = this.#data
+    const start = this.#front - frontBytes
+    copyBytes(NUMBERS, 0, numberBytes, bytes, start)
+    let at = start + numberBytes
+    for (const column of columns) {
+      copyBytes(column.bytes, 0, column.length, bytes, at)
       at += column.length
       column.length = 0
     }
+    this.#data.length = this.#front
     this.#count = 0
     // A block of one huge value must not make all later ones carry its memory.
-    if (this.#data.bytes.length > this.#capacity * 4) {
-      this.#data = new Column(this.#capacity)
-      this.#block = Buffer.allocUnsafeSlow(this.#capacity)
-    }
-    return block.subarray(0, at)
+    if (bytes.length > this.#capacity * 4 + this.#front) this.#data = this.#newData()
+    return bytes.subarray(start, length)
+  }
+
+  #growFront(front: number): void {
+    const { bytes, length } = this.#data
+    const from = this.#front
+    this.#front = front
+    this.#data = this.#newData()
+    this.#data.reserve(length - from)
+    copyBytes(bytes, from, length, this.#data.bytes, front)
+    this.#data.length += length - from
+  }
+
+  #newData(): Column {
+    const data = new Column(this.#front + this.#capacity)
+    data.length = this.#front
+    return data
   }
 }
+
+/** The two numbers that a block starts with. */
+const NUMBERS = Buffer.alloc(2 * VARINT_BYTES_MAX)

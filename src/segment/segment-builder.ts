@@ -8,7 +8,8 @@ import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { assert } from '../util/assert.js'
 import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, successor } from '../util/bytes.js'
-import { crc32 } from '../util/crc.js'
+import { CRC_RESIDUE } from '../util/crc.js'
+import { shiftCrc } from '../util/crc-shift.js'
 import { hashKey } from '../util/hash.js'
 import { isApart, readReference } from './blob-format.js'
 import { BlobUses } from './blob-uses.js'
@@ -141,6 +142,7 @@ export class SegmentBuilder {
     this.#reserve(FOOTER_BYTES)
     this.#pending.set(encodeFooter(footer, sizeBytes), this.#pendingBytes)
     this.#pendingBytes += FOOTER_BYTES
+    this.#noteChecked(FOOTER_BYTES)
     this.#writePending()
     this.#syncAndClose()
     const { number } = this.#options
@@ -198,7 +200,14 @@ export class SegmentBuilder {
     const offset = this.#fileBytes + start
     const place = this.#encryptor && { encryptor: this.#encryptor, offset }
     this.#pendingBytes = writeSection(payload, isCompressed, this.#pending, start, place)
-    return { offset, sizeBytes: this.#pendingBytes - start }
+    const sizeBytes = this.#pendingBytes - start
+    this.#noteChecked(sizeBytes)
+    return { offset, sizeBytes }
+  }
+
+  /** So many bytes follow that end with their own checksum: that of the file goes on without another look at them. */
+  #noteChecked(sizeBytes: number): void {
+    this.#checksum = (shiftCrc(this.#checksum, sizeBytes) ^ CRC_RESIDUE) >>> 0
   }
 
   #reserve(size: number): void {
@@ -210,7 +219,6 @@ export class SegmentBuilder {
   #writePending(): void {
     const bytes = this.#pending.subarray(0, this.#pendingBytes)
     writeFully(this.#file, bytes, this.#fileBytes)
-    this.#checksum = crc32(bytes, 0, bytes.length, this.#checksum)
     this.#fileBytes += bytes.length
     this.#pendingBytes = 0
     if (this.#pending.length > WRITE_BYTES * 4) this.#pending = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
