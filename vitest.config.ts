@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { compiledSources } from './test/compiled.js'
+import { LongestFirst } from './test/longest-first.js'
 
 export default defineConfig({
   plugins: [compiledSources()],
@@ -7,6 +8,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/proof/**', 'test/services/**'],
     pool: 'forks',
+    sequence: { sequencer: LongestFirst },
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
