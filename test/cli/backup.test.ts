@@ -1,14 +1,12 @@
-import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { open } from '../../src/index.js'
 import { temporaryDirectory } from '../env/temporary-directory.js'
+import { runMain } from './in-process.js'
 
-function run(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args], {
-    encoding: 'utf8',
-  })
+async function run(...args: string[]) {
+  const { status, stdout, stderr } = await runMain(args)
   return { status, stdout, stderr }
 }
 
@@ -28,36 +26,44 @@ it('backup, backups and restore go together, on a real disk', async () => {
   }
   const options = ['--consumer', 'nightly', '--secret-file', key]
   const first = await write(0)
-  expect(run('backup', store, backups, ...options).stdout).toMatch(
+  expect((await run('backup', store, backups, ...options)).stdout).toMatch(
     /^backup 000001 is at position 10\d: .* copied/,
   )
   const second = await write(100)
-  const made = JSON.parse(run('backup', store, backups, ...options, '--json').stdout) as Record<
+  const made = JSON.parse((await run('backup', store, backups, ...options, '--json')).stdout) as Record<
     string,
     number
   >
   expect(made).toMatchObject({ name: '000002', isAuthenticated: true })
   expect(made.restorableFrom).toBeLessThan(second)
   expect(made.copiedBytes).toBeLessThan(made.sizeBytes!)
-  const listed = run('backups', backups, '--verify')
+  const listed = await run('backups', backups, '--verify')
   expect(listed.stdout).toMatch(/000001 .*\n000002 .*\nok: 2 backups verified\n$/)
 
   const target = join(directory, 'restored')
-  const { stdout, stderr } = run('restore', backups, target, '--to', `${first + 40}`, '--secret-file', key)
+  const { stdout, stderr } = await run(
+    'restore',
+    backups,
+    target,
+    '--to',
+    `${first + 40}`,
+    '--secret-file',
+    key,
+  )
   expect(stdout, stderr).toBe(`restored and verified: ${target} is at position ${first + 40}\n`)
   const db = await open(target, { readOnly: true })
   expect(db.position).toBe(first + 40)
   await db.close()
   const time = new Date(made.createdMs!).toISOString()
-  expect(run('restore', backups, join(directory, 'by-time'), '--to', time).status).toBe(0)
-  expect(run('restore', backups, join(directory, 'x'), '--to', 'yesterday').status).toBe(2)
+  expect((await run('restore', backups, join(directory, 'by-time'), '--to', time)).status).toBe(0)
+  expect((await run('restore', backups, join(directory, 'x'), '--to', 'yesterday')).status).toBe(2)
 
   const folder = join(backups, readdirSync(backups).find((name) => name.length === 32)!)
   const file = join(folder, readdirSync(folder).find((name) => name.endsWith('.seg'))!)
   const bytes = readFileSync(file)
   bytes[9]! ^= 1
   writeFileSync(file, bytes)
-  const damaged = run('backups', backups, '--verify')
+  const damaged = await run('backups', backups, '--verify')
   expect(damaged).toMatchObject({ status: 1, stdout: '' })
   expect(damaged.stderr).toMatch(
     /^varve: VARVE_CORRUPTION: .*\.seg at byte 0: SHA-256 mismatch; varve restore --backup .*\n$/,

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { open } from '../../src/database.js'
+import { runMain } from './in-process.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'varve-cli-'))
@@ -26,19 +27,27 @@ interface Outcome {
   readonly status: number | null
   readonly stdout: string
   readonly stderr: string
-  readonly bytes: Buffer
 }
 
-function varve(args: readonly string[], input: string | Buffer = ''): Outcome {
+/** As a process of its own. */
+function spawnVarve(
+  args: readonly string[],
+  input: string | Buffer = '',
+): Outcome & { readonly bytes: Buffer } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { input, timeout: 20_000 })
   return { status, stdout: stdout.toString('utf8'), stderr: stderr.toString('utf8'), bytes: stdout }
 }
 
-function succeed(args: readonly string[], input: string | Buffer = ''): Outcome {
-  const outcome = varve(args, input)
+function expectSuccess<T extends Outcome>(outcome: T): T {
   expect(outcome.stderr).toBe('')
   expect(outcome.status).toBe(0)
   return outcome
+}
+
+const varve = runMain
+
+async function succeed(args: readonly string[], input: string | Buffer = '') {
+  return expectSuccess(await varve(args, input))
 }
 
 function jsonLines<T>(text: string): T[] {
@@ -53,38 +62,45 @@ function dumpLine(key: Buffer, value: Buffer): string {
 }
 
 describe('put, get and del', () => {
+  const spawnSucceed = (...call: Parameters<typeof spawnVarve>) => expectSuccess(spawnVarve(...call))
   const store = fresh()
 
   it('writes from the argument and from stdin, counting positions', () => {
-    expect(succeed(['put', store, 'greeting', 'hello wörld']).stdout).toBe('1\n')
-    expect(JSON.parse(succeed(['put', store, 'bytes', '--json'], Buffer.from([0, 255, 10])).stdout)).toEqual({
+    expect(spawnSucceed(['put', store, 'greeting', 'hello wörld']).stdout).toBe('1\n')
+    expect(
+      JSON.parse(spawnSucceed(['put', store, 'bytes', '--json'], Buffer.from([0, 255, 10])).stdout),
+    ).toEqual({
       position: 2,
     })
-    expect(succeed(['get', store, 'greeting']).stdout).toBe('hello wörld\n')
-    expect([...succeed(['get', store, 'bytes']).bytes]).toEqual([0, 255, 10, 10])
-    expect(succeed(['get', store, 'bytes', '--hex']).stdout).toBe('00ff0a\n')
+    expect(spawnSucceed(['get', store, 'greeting']).stdout).toBe('hello wörld\n')
+    expect([...spawnSucceed(['get', store, 'bytes']).bytes]).toEqual([0, 255, 10, 10])
+    expect(spawnSucceed(['get', store, 'bytes', '--hex']).stdout).toBe('00ff0a\n')
   })
 
   it('writes what expires with its time, which get, tail, dump and load keep', () => {
     const from = fresh()
     const to = fresh()
-    expect(varve(['put', from, 'k', 'v', '--ttl', '5 minutes']).status).toBe(2)
+    expect(spawnVarve(['put', from, 'k', 'v', '--ttl', '5 minutes']).status).toBe(2)
     const nowMs = Date.now()
-    succeed(['put', from, 'k', 'v', '--ttl', '1.5h'])
-    const { expiresAt } = JSON.parse(succeed(['get', from, 'k', '--json']).stdout) as { expiresAt: number }
+    spawnSucceed(['put', from, 'k', 'v', '--ttl', '1.5h'])
+    const { expiresAt } = JSON.parse(spawnSucceed(['get', from, 'k', '--json']).stdout) as {
+      expiresAt: number
+    }
     expect(Math.abs(expiresAt - nowMs - 5_400_000)).toBeLessThan(60_000)
-    expect(jsonLines(succeed(['scan', from, '--json']).stdout)).toEqual([{ key: 'k', value: 'v', expiresAt }])
-    const dumped = succeed(['dump', from]).stdout
+    expect(jsonLines(spawnSucceed(['scan', from, '--json']).stdout)).toEqual([
+      { key: 'k', value: 'v', expiresAt },
+    ])
+    const dumped = spawnSucceed(['dump', from]).stdout
     expect(dumped).toBe(`{"key":"aw==","value":"dg==","expiresAt":${expiresAt}}\n`)
-    succeed(['load', to], dumped)
-    expect(succeed(['dump', to]).stdout).toBe(dumped)
-    expect(succeed(['tail', to, '--from', '1', '--json']).stdout).toContain(`"expiresAt":${expiresAt}`)
-    expect(varve(['load', to], dumped.replace(String(expiresAt), '"soon"')).status).toBe(2)
+    spawnSucceed(['load', to], dumped)
+    expect(spawnSucceed(['dump', to]).stdout).toBe(dumped)
+    expect(spawnSucceed(['tail', to, '--from', '1', '--json']).stdout).toContain(`"expiresAt":${expiresAt}`)
+    expect(spawnVarve(['load', to], dumped.replace(String(expiresAt), '"soon"')).status).toBe(2)
   })
 
   it('takes keys in hexadecimal', () => {
-    expect(succeed(['put', store, 'ff00', 'v', '--hex-key', '--durability', 'disk']).status).toBe(0)
-    expect(JSON.parse(succeed(['get', store, 'FF00', '--hex-key', '--json']).stdout)).toEqual({
+    expect(spawnSucceed(['put', store, 'ff00', 'v', '--hex-key', '--durability', 'disk']).status).toBe(0)
+    expect(JSON.parse(spawnSucceed(['get', store, 'FF00', '--hex-key', '--json']).stdout)).toEqual({
       keyBase64: '/wA=',
       value: 'v',
       position: 3,
@@ -92,40 +108,60 @@ describe('put, get and del', () => {
   })
 
   it('deletes, and says with its status that a key is not there', () => {
-    expect(succeed(['del', store, 'greeting']).stdout).toBe('4\n')
-    const missing = varve(['get', store, 'greeting'])
+    expect(spawnSucceed(['del', store, 'greeting']).stdout).toBe('4\n')
+    const missing = spawnVarve(['get', store, 'greeting'])
     expect(missing).toMatchObject({ status: 1, stdout: '', stderr: 'varve: key not found\n' })
   })
 })
 
+it('the other commands end by themselves, as processes', () => {
+  const store = fresh()
+  const inputs = new Map([['load', 'k\tv\n']])
+  const calls = [
+    ['load', store, '--tsv'],
+    ['compact', store],
+    ['checkpoint', store, fresh()],
+    ['backup', store, fresh()],
+    ['stats', store],
+    ['log', store],
+    ['manifest', store],
+    ['consumers', store],
+    ['verify', store],
+    ['repair', store],
+  ]
+  for (const args of calls) expectSuccess(spawnVarve(args, inputs.get(args[0]!)))
+})
+
 describe('scan', () => {
   const store = fresh()
-  beforeAll(() => {
-    succeed(['load', store, '--tsv'], 'a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
+  beforeAll(async () => {
+    await succeed(['load', store, '--tsv'], 'a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
   })
 
-  it('prints ranges, forwards and backwards', () => {
-    expect(succeed(['scan', store]).stdout).toBe('a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
-    expect(succeed(['scan', store, '--prefix', 'b', '--reverse']).stdout).toBe('b2\tfour\nb1\tthree\n')
-    expect(succeed(['scan', store, '--gt', 'a1', '--lte', 'b1', '--keys']).stdout).toBe('a2\nb1\n')
-    expect(succeed(['scan', store, '--gte', 'a2', '--lt', 'b2', '--limit', '1', '--values']).stdout).toBe(
-      'two\n',
+  it('prints ranges, forwards and backwards', async () => {
+    expect((await succeed(['scan', store])).stdout).toBe('a1\tone\na2\ttwo\nb1\tthree\nb2\tfour\n')
+    expect((await succeed(['scan', store, '--prefix', 'b', '--reverse'])).stdout).toBe(
+      'b2\tfour\nb1\tthree\n',
     )
+    expect((await succeed(['scan', store, '--gt', 'a1', '--lte', 'b1', '--keys'])).stdout).toBe('a2\nb1\n')
+    expect(
+      (await succeed(['scan', store, '--gte', 'a2', '--lt', 'b2', '--limit', '1', '--values'])).stdout,
+    ).toBe('two\n')
   })
 
-  it('prints JSON lines', () => {
-    expect(jsonLines(succeed(['scan', store, '--json', '--prefix', 'a']).stdout)).toEqual([
+  it('prints JSON lines', async () => {
+    expect(jsonLines((await succeed(['scan', store, '--json', '--prefix', 'a'])).stdout)).toEqual([
       { key: 'a1', value: 'one' },
       { key: 'a2', value: 'two' },
     ])
-    expect(jsonLines(succeed(['scan', store, '--json', '--keys', '--limit', '1']).stdout)).toEqual([
+    expect(jsonLines((await succeed(['scan', store, '--json', '--keys', '--limit', '1'])).stdout)).toEqual([
       { key: 'a1' },
     ])
   })
 })
 
 describe('dump and load', () => {
-  it('carries binary keys and values over, more than a batch of them', () => {
+  it('carries binary keys and values over, more than a batch of them', async () => {
     const lines = Array.from({ length: 2500 }, (_, i) =>
       dumpLine(Buffer.from([i >> 8, i & 255, 0, 9, 10]), Buffer.from([255, i & 255, 10, 0])),
     )
@@ -133,25 +169,25 @@ describe('dump and load', () => {
     const file = join(root, 'lines.jsonl')
     writeFileSync(file, lines.join(''))
     const first = fresh()
-    expect(JSON.parse(succeed(['load', first, file, '--json']).stdout)).toMatchObject({
+    expect(JSON.parse((await succeed(['load', first, file, '--json'])).stdout)).toMatchObject({
       records: 2501,
       position: 3,
     })
-    const dump = succeed(['dump', first])
+    const dump = await succeed(['dump', first])
     expect(dump.stdout).toBe(lines.join(''))
     const second = fresh()
-    expect(succeed(['load', second], dump.bytes).stdout).toMatch(
+    expect((await succeed(['load', second], dump.bytes)).stdout).toMatch(
       /^loaded 2,501 records in .*records\/s.*position 3\n$/,
     )
-    expect(succeed(['dump', second]).stdout).toBe(dump.stdout)
+    expect((await succeed(['dump', second])).stdout).toBe(dump.stdout)
   })
 
   it.each([
     ['not JSON', '{"key":'],
     ['no object', 'null'],
     ['a value that is no base64', '{"key":"YQ==","value":"a b"}'],
-  ])('names the line that is wrong: %s', (_, bad) => {
-    const { status, stderr } = varve(
+  ])('names the line that is wrong: %s', async (_, bad) => {
+    const { status, stderr } = await varve(
       ['load', fresh()],
       `${dumpLine(Buffer.from('a'), Buffer.from('b'))}${bad}\n`,
     )
@@ -159,19 +195,19 @@ describe('dump and load', () => {
     expect(stderr).toMatch(/^varve: line 2: /)
   })
 
-  it('names the line without a tab', () => {
-    expect(varve(['load', fresh(), '--tsv'], 'a\tb\nc\td\nno tab')).toMatchObject({
+  it('names the line without a tab', async () => {
+    expect(await varve(['load', fresh(), '--tsv'], 'a\tb\nc\td\nno tab')).toMatchObject({
       status: 2,
       stderr: expect.stringMatching(/^varve: line 3: no tab/),
     })
   })
 
-  it('ends quietly when the reader has seen enough', () => {
+  it('ends quietly when the reader has seen enough', async () => {
     const store = fresh()
     const lines = Array.from({ length: 5000 }, (_, i) =>
       dumpLine(Buffer.from(`${i}`), Buffer.alloc(200, 'x')),
     )
-    succeed(['load', store], lines.join(''))
+    await succeed(['load', store], lines.join(''))
     const command = `"${process.execPath}" "${MAIN}" dump "${store}" | head -n 1; echo "\${PIPESTATUS[0]}"`
     const { stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
     expect(stderr).toBe('')
@@ -181,64 +217,69 @@ describe('dump and load', () => {
 
 describe('upkeep', () => {
   const store = fresh()
-  beforeAll(() => {
+  beforeAll(async () => {
     const lines = Array.from(
       { length: 3000 },
       (_, i) => `key${String(i).padStart(6, '0')}\t${'value '.repeat(20)}${i}`,
     )
-    succeed(['load', store, '--tsv'], lines.join('\n'))
+    await succeed(['load', store, '--tsv'], lines.join('\n'))
   })
 
-  it('makes a checkpoint that opens as a store', () => {
+  it('makes a checkpoint that opens as a store', async () => {
     const target = fresh()
-    expect(succeed(['checkpoint', store, target]).stdout).toBe('3\n')
-    expect(succeed(['dump', target]).stdout).toBe(succeed(['dump', store]).stdout)
+    expect((await succeed(['checkpoint', store, target])).stdout).toBe('3\n')
+    expect((await succeed(['dump', target])).stdout).toBe((await succeed(['dump', store])).stdout)
   })
 
-  it('prints the log, the manifest and a segment', () => {
+  it('prints the log, the manifest and a segment', async () => {
     const small = fresh()
-    succeed(['put', small, 'k', 'four'])
-    succeed(['del', small, 'k'])
+    await succeed(['put', small, 'k', 'four'])
+    await succeed(['del', small, 'k'])
     const log = jsonLines<{ file: string; position: number; ops: unknown[] }>(
-      succeed(['log', small, '--json']).stdout,
+      (await succeed(['log', small, '--json'])).stdout,
     )
     // The first write's log went when the second command recovered it: nothing asked to keep it.
     expect(log).toMatchObject([{ position: 2, ops: [{ type: 'del', key: 'k' }] }])
     expect(log[0]!.file).toMatch(/\d+\.log$/)
-    expect(succeed(['log', small, '--from', '3']).stdout).toBe('')
-    const text = succeed(['log', small]).stdout
+    expect((await succeed(['log', small, '--from', '3'])).stdout).toBe('')
+    const text = (await succeed(['log', small])).stdout
     expect(text).toMatch(/^\d+\.log at \d+ {2}position 2 .*\n {2}del {2}"k"\n$/)
     const loaded = fresh()
-    succeed(['load', loaded, '--tsv'], Array.from({ length: 1001 }, (_, i) => `${i}\tv`).join('\n'))
-    const positions = (...args: string[]) =>
-      jsonLines<{ position: number }>(succeed(['log', loaded, '--json', ...args]).stdout).map(
+    await succeed(['load', loaded, '--tsv'], Array.from({ length: 1001 }, (_, i) => `${i}\tv`).join('\n'))
+    const positions = async (...args: string[]) =>
+      jsonLines<{ position: number }>((await succeed(['log', loaded, '--json', ...args])).stdout).map(
         ({ position }) => position,
       )
-    expect(positions()).toEqual([1, 2])
-    expect(positions('--from', '2')).toEqual([2])
-    expect(jsonLines(succeed(['manifest', small, '--json']).stdout).length).toBeGreaterThan(0)
-    expect(succeed(['manifest', small]).stdout).toContain('=')
+    expect(await positions()).toEqual([1, 2])
+    expect(await positions('--from', '2')).toEqual([2])
+    expect(jsonLines((await succeed(['manifest', small, '--json'])).stdout).length).toBeGreaterThan(0)
+    expect((await succeed(['manifest', small])).stdout).toContain('=')
   })
 
-  it('compacts, verifies, and prints stats and the entries of a segment', () => {
-    succeed(['compact', store])
+  it('compacts, verifies, and prints stats and the entries of a segment', async () => {
+    await succeed(['compact', store])
     const name = segmentsOf(store)[0]!
-    expect(succeed(['verify', store]).stdout).toMatch(/^ok: \d+ segments?, /)
-    expect(JSON.parse(succeed(['verify', store, '--json']).stdout)).toMatchObject({ ok: true, entries: 3000 })
-    const stats = JSON.parse(succeed(['stats', store, '--json']).stdout) as { levels: { entries: number }[] }
+    expect((await succeed(['verify', store])).stdout).toMatch(/^ok: \d+ segments?, /)
+    expect(JSON.parse((await succeed(['verify', store, '--json'])).stdout)).toMatchObject({
+      ok: true,
+      entries: 3000,
+    })
+    const stats = JSON.parse((await succeed(['stats', store, '--json'])).stdout) as {
+      levels: { entries: number }[]
+    }
     expect(stats).toMatchObject({ position: 3, health: null })
     expect(stats.levels.reduce((sum, level) => sum + level.entries, 0)).toBe(3000)
-    expect(succeed(['stats', store]).stdout).toMatch(/level +segments +size +entries/)
-    const lines = jsonLines(succeed(['segment', store, name, '--keys', '--json']).stdout)
+    expect((await succeed(['stats', store])).stdout).toMatch(/level +segments +size +entries/)
+    const lines = jsonLines((await succeed(['segment', store, name, '--keys', '--json'])).stdout)
     expect(lines[0]).toMatchObject({ file: expect.stringContaining(name), properties: expect.any(Object) })
     expect(lines[1]).toMatchObject({ key: 'key000000', kind: 'put', valueBytes: 121 })
-    expect(succeed(['segment', store, String(Number.parseInt(name, 10))]).stdout).toContain(name)
-    expect(succeed(['get', store, 'key002999']).stdout).toBe(`${'value '.repeat(20)}2999\n`)
+    expect((await succeed(['segment', store, String(Number.parseInt(name, 10))])).stdout).toContain(name)
+    expect((await succeed(['get', store, 'key002999'])).stdout).toBe(`${'value '.repeat(20)}2999\n`)
   })
 
-  it('reports a damaged segment with its file and offset', () => {
+  it('reports a damaged segment with its file and offset', async () => {
     const damaged = fresh()
-    succeed(['checkpoint', store, damaged])
+    await succeed(['checkpoint', store, damaged])
     const name = segmentsOf(damaged)[0]!
     const file = join(damaged, name)
     const bytes = readFileSync(file)
@@ -246,17 +287,17 @@ describe('upkeep', () => {
     // A checkpoint shares its segments by hard link: a new file leaves the store's own as it is.
     rmSync(file)
     writeFileSync(file, bytes)
-    const { status, stdout } = varve(['verify', damaged])
+    const { status, stdout } = await varve(['verify', damaged])
     expect(status).toBe(1)
     expect(stdout).toContain(name)
     expect(stdout).toMatch(/offset {2}\d+/)
-    const json = varve(['verify', damaged, '--json'])
+    const json = await varve(['verify', damaged, '--json'])
     expect(json.status).toBe(1)
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, file: expect.stringContaining(name) })
-    const dump = varve(['dump', damaged])
+    const dump = await varve(['dump', damaged])
     expect(dump.status).toBe(1)
     expect(dump.stderr).toMatch(/^varve: VARVE_CORRUPTION: .*\n$/)
-    expect(succeed(['verify', store]).stdout).toMatch(/^ok/)
+    expect((await succeed(['verify', store])).stdout).toMatch(/^ok/)
   })
 })
 
@@ -271,8 +312,8 @@ describe('wrong use ends with 2', () => {
     ['a durability that is none', ['put', root, 'k', 'v', '--durability', 'hope']],
     ['a key that is not hexadecimal', ['get', root, 'xyz', '--hex-key']],
     ['a file that is not there', ['load', join(root, 'never'), join(root, 'nothing.jsonl')]],
-  ])('%s', (_, args) => {
-    const { status, stdout, stderr } = varve(args)
+  ])('%s', async (_, args) => {
+    const { status, stdout, stderr } = await varve(args)
     expect(status).toBe(2)
     expect(stdout).toBe('')
     expect(stderr).not.toBe('')
@@ -291,17 +332,17 @@ describe('wrong use ends with 2', () => {
     'log',
     'segment',
     'manifest',
-  ])('%s of a directory that is not there, which it does not make', (command) => {
+  ])('%s of a directory that is not there, which it does not make', async (command) => {
     const missing = join(root, 'missing')
     const more = ['get', 'del', 'checkpoint', 'segment'].includes(command) ? ['1'] : []
-    const { status, stderr } = varve([command, missing, ...more])
+    const { status, stderr } = await varve([command, missing, ...more])
     expect(stderr).toBe(`varve: no such directory: ${missing}\n`)
     expect(status).toBe(2)
     expect(existsSync(missing)).toBe(false)
   })
 
-  it('and help with 0', () => {
-    const { stdout } = succeed(['--help'])
+  it('and help with 0', async () => {
+    const { stdout } = await succeed(['--help'])
     expect(stdout).toContain('checkpoint')
     expect(stdout).not.toContain('demo-writer')
   })
@@ -321,35 +362,35 @@ describe('what a newcomer runs into', () => {
     const db = await open(directory)
     await db.put('a', '1')
     await db.put('b', '2')
-    const verified = succeed(['verify', directory]).stdout
+    const verified = (await succeed(['verify', directory])).stdout
     expect(verified).toBe(
       'ok: 0 segments, 0 blocks, 0 entries, 0 log files, 0 B; positions 1 to 2 of the log, checked in opening it\n',
     )
     await db.flush()
     await db.close()
-    const tail = varve(['tail', directory])
+    const tail = await varve(['tail', directory])
     expect(tail).toMatchObject({ status: 0, stdout: '' })
     expect(tail.stderr).toMatch(/^the log goes back to position 2, .*varve scan.*log: \{ maxBytes \}.*\n$/)
   })
 
-  it('help of what is no command, a segment that is not there and text taken for a dump are named', () => {
-    expect(varve(['help', 'scn'])).toMatchObject({
+  it('help of what is no command, a segment that is not there and text taken for a dump are named', async () => {
+    expect(await varve(['help', 'scn'])).toMatchObject({
       status: 2,
       stderr: "varve: unknown command 'scn' (Did you mean scan?)\n",
     })
     const store = fresh()
     const text = '{"key":"a key","value":"b"}\n'
-    expect(varve(['load', store], text)).toMatchObject({
+    expect(await varve(['load', store], text)).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('for text add --format ndjson') as string,
     })
-    expect(succeed(['load', store, '--format', 'ndjson'], text).stdout).toMatch(
+    expect((await succeed(['load', store, '--format', 'ndjson'], text)).stdout).toMatch(
       /\(.*records\/s\), position 1\n/,
     )
-    expect(succeed(['load', store], dumpLine(Buffer.from('a'), Buffer.from('b'))).stdout).toContain(
+    expect((await succeed(['load', store], dumpLine(Buffer.from('a'), Buffer.from('b')))).stdout).toContain(
       ' as dump, ',
     )
-    expect(varve(['segment', store, '1'])).toMatchObject({
+    expect(await varve(['segment', store, '1'])).toMatchObject({
       status: 2,
       stderr: expect.stringMatching(/^varve: no segment 000001\.seg in .*: there is \d+\.seg/) as string,
     })
@@ -363,31 +404,31 @@ describe('what a newcomer runs into', () => {
     await db.put(['a', 2n ** 70n + 1n, Buffer.from([0, 255]), Number.NEGATIVE_INFINITY, null], 2)
     await db.close()
     const odd = '["a",{"bigint":"1180591620717411303425"},{"base64":"AP8="},{"number":"-Infinity"},null]'
-    expect(succeed(['scan', store]).stdout).toBe(`["a",1]\t{"x":1}\n${odd}\t2\n`)
-    expect(succeed(['get', store, odd]).stdout).toBe('2\n')
-    expect(varve(['get', store, 'a'])).toMatchObject({
+    expect((await succeed(['scan', store])).stdout).toBe(`["a",1]\t{"x":1}\n${odd}\t2\n`)
+    expect((await succeed(['get', store, odd])).stdout).toBe('2\n')
+    expect(await varve(['get', store, 'a'])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining(`the keys of this store are tuples: write '["a",1]'`) as string,
     })
-    expect(varve(['put', store, '["a",10]', 'text'])).toMatchObject({
+    expect(await varve(['put', store, '["a",10]', 'text'])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('the values of this store are JSON, and this is none') as string,
     })
-    succeed(['put', store, '["a",10]', '"text"'])
-    const last = succeed(['tail', store, '--prefix', '["a",10]']).stdout
+    await succeed(['put', store, '["a",10]', '"text"'])
+    const last = (await succeed(['tail', store, '--prefix', '["a",10]'])).stdout
     expect(last).toMatch(/^position 3 {2}.* 1 op\n {2}put {2}\["a",10\] {2}6 B\n$/)
-    succeed(['del', store, odd])
-    const ops = jsonLines<{ ops: unknown[] }>(succeed(['tail', store, '--json']).stdout).flatMap(
+    await succeed(['del', store, odd])
+    const ops = jsonLines<{ ops: unknown[] }>((await succeed(['tail', store, '--json'])).stdout).flatMap(
       (line) => line.ops,
     )
     expect(ops.at(-1)).toMatchObject({ type: 'del', key: JSON.parse(odd) as unknown })
-    const json = succeed(['scan', store, '--json', '--prefix', '["a"]']).stdout
+    const json = (await succeed(['scan', store, '--json', '--prefix', '["a"]'])).stdout
     expect(jsonLines<{ key: unknown }>(json).map(({ key }) => key)).toEqual([
       ['a', 1],
       ['a', 10],
     ])
     const copy = fresh()
-    succeed(['load', copy, '--format', 'ndjson'], json)
+    await succeed(['load', copy, '--format', 'ndjson'], json)
     const copied = await open<unknown[], unknown>(copy, { ...options, readOnly: true })
     expect(await copied.entries().all()).toEqual([
       [['a', 1], { x: 1 }],
@@ -396,9 +437,9 @@ describe('what a newcomer runs into', () => {
     await copied.close()
   })
 
-  it.runIf(existsSync('/dev/full'))('an output that cannot be written is one line and a status', () => {
+  it.runIf(existsSync('/dev/full'))('an output that cannot be written is one line and a status', async () => {
     const store = fresh()
-    succeed(['put', store, 'a', '1'])
+    await succeed(['put', store, 'a', '1'])
     const full = openSync('/dev/full', 'w')
     const { status, stderr } = spawnSync(process.execPath, [MAIN, 'scan', store], {
       stdio: ['ignore', full, 'pipe'],
