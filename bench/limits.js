@@ -1,12 +1,16 @@
 /** What bounds the store: the same bytes through write(2) and fdatasync alone, a Map, copies, promises, a binary search. */
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, openSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { compressInto, decompress } from '../dist/segment/compression.js'
+import { Scratch } from '../dist/util/scratch.js'
 import { keyOf, numbers, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
 import { rate } from './watch.js'
 
 const ENTRIES = 500_000
 const SEEKS = 100_000
+const BLOCK_BYTES = 4096
 const FRAME_BYTES = 32 + 8 + 7 + 116
 const valueAt = valuePool(100)
 const directory = makeDirectory('limits')
@@ -121,6 +125,47 @@ await timed('the same, 64 at once', ENTRIES, async () => {
     sink = await Promise.all(pending)
   }
 })
+for (let i = 0; i < ENTRIES; i++) flat.set(keyOf(i), i * 116)
+for (let i = 0; i < ENTRIES; i++) flat.set(valueAt(i), i * 116 + 16)
+const blocks = packedBlocks()
+const blocksFile = openSync(join(directory, 'blocks'), 'w+')
+for (const { packed, offset } of blocks) writeSync(blocksFile, packed, 0, packed.length, offset)
+
+/** Blocks of 4 KiB of these entries as LZ4 has them, one after another. */
+function packedBlocks() {
+  const packed = Buffer.alloc(BLOCK_BYTES)
+  const found = []
+  let offset = 0
+  for (let from = 0; from + BLOCK_BYTES <= flat.length; from += BLOCK_BYTES) {
+    const size = compressInto(flat.subarray(from, from + BLOCK_BYTES), packed, 0, BLOCK_BYTES)
+    found.push({ packed: Buffer.from(packed.subarray(0, size)), offset })
+    offset += size
+  }
+  return found
+}
+
+function readBlock(index, into) {
+  const { packed, offset } = blocks[index % blocks.length]
+  const bytes = into.subarray(0, packed.length)
+  readSync(blocksFile, bytes, 0, bytes.length, offset)
+  return bytes
+}
+
+const fileBytes = Buffer.alloc(BLOCK_BYTES)
+const plain = new Scratch()
+await timed('read(2) of a packed block of 4 KiB, at random, from the page cache', ENTRIES, () => {
+  for (const index of order) sink = readBlock(index, fileBytes)
+})
+await timed('the same, and its checksum', ENTRIES, () => {
+  for (const index of order) sink = crc32(readBlock(index, fileBytes))
+})
+await timed('the same, and unpacked', ENTRIES, () => {
+  for (const index of order) {
+    const packed = readBlock(index, fileBytes)
+    if (crc32(packed) >= 0) sink = decompress(packed, plain)
+  }
+})
+closeSync(blocksFile)
 const sorted = Array.from({ length: ENTRIES }, (_, i) => keyOf(i)).sort(Buffer.compare)
 for (const [i, key] of sorted.entries()) flat.set(key, i * 116)
 await timed('binary search among sorted keys alone', SEEKS, () => {

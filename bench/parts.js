@@ -1,5 +1,6 @@
 /** What the benchmarks of the parts share: entries in log memory, a segment of them, and how results are shown. */
 import { Bench } from 'tinybench'
+import { RecentlyMissed } from '../dist/cache/recently-missed.js'
 import { WeightedCache } from '../dist/cache/weighted-cache.js'
 import { nodeEnv } from '../dist/env/node-env.js'
 import {
@@ -67,7 +68,8 @@ export function writeSegment(directory, number, entries, isCompressed = true) {
 export function segmentHost(directory, cacheBytes) {
   const pacer = new ReadPacer(nodeEnv.clock)
   const cache = new WeightedCache(cacheBytes)
-  return { env: nodeEnv, directory, cache, pacer, blockReads: { hits: 0, misses: 0 } }
+  const missed = new RecentlyMissed(cacheBytes)
+  return { env: nodeEnv, directory, cache, missed, pacer, blockReads: { hits: 0, misses: 0 } }
 }
 
 /** Runs `use` with readers of `count` segments that hold different keys; removes the files afterwards. */

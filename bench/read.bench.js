@@ -24,7 +24,7 @@ function findInMemtable(keys, hashes) {
 function findIn(reader, keys, hashes) {
   let found = 0
   for (let i = 0; i < READS; i++)
-    if (reader.find(keys[i], 0, keys[i].length, hashes[i], NEWEST, BLOCKING, fields)) found++
+    if (reader.find(keys[i], 0, keys[i].length, hashes[i], NEWEST, BLOCKING, fields, true)) found++
   return found
 }
 

@@ -36,7 +36,7 @@ export class WeightedCache {
   /** Whether one more, as heavy as they are on average, would push nothing out. */
   get hasRoom(): boolean {
     const { length } = this.#items
-    return length === 0 || this.#weight + this.#weight / length <= this.#capacity
+    return length === 0 ? this.#capacity > 0 : this.#weight + this.#weight / length <= this.#capacity
   }
 
   setCapacity(capacity: number): void {
