@@ -35,6 +35,8 @@ export class SegmentIterator implements EntryIterator {
   #blockNumber = -1
   #entry = 0
   #blocksInRow = 0
+  /** For the blocks of a scan that the cache has no room for. */
+  #ownScratch: BlockScratch | undefined
   /** What `ownBytes` gives for `#ownBlock`. */
   #own: Bytes | undefined
   #ownBlock: Block | undefined
@@ -160,7 +162,13 @@ export class SegmentIterator implements EntryIterator {
       return reader.block(number, this.#context)
     }
     if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
-    return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#scratch)
+    if (this.#scratch || reader.cacheHasRoom)
+      return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#scratch)
+    // The next one would push it out of the cache again: its bytes are given away instead.
+    this.#ownScratch ??= new BlockScratch()
+    this.#ownBlock = reader.decodeOwn(this.#raw!, this.#rawFirst, number, this.#ownScratch)
+    this.#own = this.#ownBlock.bytes
+    return this.#ownBlock
   }
 
   #readAhead(first: number): void {

@@ -225,6 +225,17 @@ export class SegmentReader implements BlockSource<Block> {
     return this.#keep(number, this.#decode(raw, at, number))
   }
 
+  /** As `decodeRaw`, with bytes that nobody else has; the block itself lives until the next one in `scratch`. */
+  decodeOwn(raw: Buffer, first: number, number: number, scratch: BlockScratch): Block {
+    const at = this.index.offsetOf(number) - this.index.offsetOf(first)
+    return this.#decode(raw, at, number, scratch, true)
+  }
+
+  /** Whether the cache takes a block without letting go of another. */
+  get cacheHasRoom(): boolean {
+    return this.#host.cache.hasRoom
+  }
+
   /** Whether a synchronous read would be welcome now. */
   get isQuick(): boolean {
     return this.#host.pacer.isQuick
@@ -271,11 +282,11 @@ export class SegmentReader implements BlockSource<Block> {
     return block
   }
 
-  #decode(bytes: Buffer, at: number, number: number, scratch?: BlockScratch): Block {
+  #decode(bytes: Buffer, at: number, number: number, scratch?: BlockScratch, isOwn = false): Block {
     const offset = this.index.offsetOf(number)
     const sizeBytes = this.index.endOf(number) - offset
     const isCopied = !scratch && sizeBytes <= SCRATCH_SECTION_MAX
-    const into = isCopied ? plainScratch : scratch?.bytes
+    const into = isCopied ? plainScratch : isOwn ? undefined : scratch?.bytes
     const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, this.#decryptor, into)
     const block = Block.parse(payload, isCopied, scratch)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RecentlyMissed } from '../../src/cache/recently-missed.js'
+import type { Database } from '../../src/database.js'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { type OpenedStore, openMemory, TINY } from './helpers.js'
 
@@ -118,6 +119,24 @@ describe('a full cache', () => {
     // Of three blocks.
     expect(look()).toBeLessThan(2)
     await db.close()
+  })
+
+  it("is passed by a scan, whose entries are the caller's for good", async () => {
+    const { db } = await openMemory({ ...OPTIONS, keyEncoding: 'buffer', valueEncoding: 'buffer' } as never)
+    const buffers = db as unknown as Database<Buffer, Buffer>
+    for (let index = 0; index < KEYS; index++)
+      await buffers.put(Buffer.from(keyAt(index)), Buffer.from(`${index}/`.repeat(9)))
+    await buffers.compact()
+    await buffers.entries().all()
+    const { entries } = buffers.stats().cache
+    const all = await buffers.entries().all()
+    for (const [index, [key, value]] of all.entries()) {
+      expect(key.toString()).toBe(keyAt(index))
+      expect(value.toString()).toBe(`${index}/`.repeat(9))
+    }
+    expect(all.length).toBe(KEYS)
+    expect(buffers.stats().cache.entries).toBeLessThan(entries + 5)
+    await buffers.close()
   })
 })
 
