@@ -1,3 +1,4 @@
+import { corruption } from '../errors.js'
 import { KEY_BYTES_MAX } from '../key/batch-format.js'
 import { ByteReader } from '../util/byte-reader.js'
 import { ByteWriter } from '../util/byte-writer.js'
@@ -38,9 +39,10 @@ export class IndexBlock {
   }
 
   /**
-   * Hot though it runs once a segment: on the main thread, thousands of times in one task, and before it is compiled.
-   * So the separators stay where they are in the payload, and numbers of one byte are read without a call.
-   * @param payload the index keeps it. @param dataBytes where the blocks must end.
+   * Hot though it runs once a segment: on the main thread, thousands of times in one task, the first time before it is
+   * compiled. So separators stay where they are in the payload, and no call is made for a number.
+   * @param payload the index keeps it.
+   * @param dataBytes where the blocks must end.
    */
   static parse(payload: Bytes, file: string, offset: number, dataBytes: number): IndexBlock {
     const reader = new ByteReader(payload, file, offset)
@@ -49,19 +51,33 @@ export class IndexBlock {
     const starts = new Uint32Array(count)
     const ends = new Uint32Array(count)
     const offsets = new Uint32Array(count + 1)
+    let at = payload.length - reader.remaining
     let blockEnd = 0
     for (let i = 0; i < count; i++) {
-      const length = reader.varint()
-      if (length > KEY_BYTES_MAX) throw reader.fail(`a length of ${length}`)
-      const start = reader.skip(length)
-      starts[i] = start
-      ends[i] = start + length
-      blockEnd += reader.varint()
-      if (blockEnd > dataBytes) throw reader.fail('a block beyond the data')
+      // Bytes beyond the end are undefined, which ends a number.
+      let byte = payload[at++]!
+      let length = byte & 127
+      for (let scale = 128; byte >= 128; scale *= 128) {
+        byte = payload[at++]!
+        length += (byte & 127) * scale
+      }
+      if (!(length <= KEY_BYTES_MAX)) throw corruption(file, offset + at, `a length of ${length}`)
+      starts[i] = at
+      at += length
+      ends[i] = at
+      byte = payload[at++]!
+      blockEnd += byte & 127
+      for (let scale = 128; byte >= 128; scale *= 128) {
+        byte = payload[at++]!
+        blockEnd += (byte & 127) * scale
+      }
+      if (at > payload.length)
+        throw corruption(file, offset + payload.length, 'ends in the middle of a field')
+      if (!(blockEnd <= dataBytes)) throw corruption(file, offset + at, 'a block beyond the data')
       offsets[i + 1] = blockEnd
     }
-    if (reader.remaining > 0 || blockEnd !== dataBytes)
-      throw reader.fail('an index that does not fit the data')
+    if (at !== payload.length || blockEnd !== dataBytes)
+      throw corruption(file, offset + at, 'an index that does not fit the data')
     return new IndexBlock(payload, starts, ends, offsets)
   }
 

@@ -33,11 +33,6 @@ export class ByteReader {
   }
 
   varint(): number {
-    const first = this.#bytes[this.#at]
-    if (first !== undefined && first < 128) {
-      this.#at++
-      return first
-    }
     let value = 0
     let scale = 1
     for (let i = 0; i < 8; i++) {
@@ -63,11 +58,6 @@ export class ByteReader {
   raw(length: number): Buffer {
     const at = this.#take(length)
     return cloneBytes(this.#bytes, at, at + length)
-  }
-
-  /** Passes over so many bytes and returns where they stand. */
-  skip(length: number): number {
-    return this.#take(length)
   }
 
   text(): string {
