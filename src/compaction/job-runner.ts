@@ -59,7 +59,7 @@ export class JobRunner {
 
   async #run(makeJob: () => AnyJob, lane: number): Promise<AnyResult> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && this.#workerCount > 0; attempt++) {
-      const slot = this.#slot(lane % this.#workerCount)
+      const slot = await this.#slot(lane % this.#workerCount)
       if (!slot) break
       try {
         return await slot.run(this.#nextId++, makeJob())
@@ -76,12 +76,22 @@ export class JobRunner {
     await Promise.all(this.#workers.map((slot) => slot?.terminate()))
   }
 
-  #slot(index: number): WorkerSlot | undefined {
-    const existing = this.#workers[index]
-    if (existing && !existing.isDead) return existing
+  async #slot(index: number): Promise<WorkerSlot | undefined> {
+    if (!this.#running(index)) {
+      // Starting the first thread of a process takes 4 ms: not in the task of the write that filled a memtable.
+      await this.#env.clock.sleep(0)
+      if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the store was closed')
+    }
+    const running = this.#running(index)
+    if (running) return running
     const slot = WorkerSlot.start(this.#env)
     this.#workers[index] = slot
     return slot
+  }
+
+  #running(index: number): WorkerSlot | undefined {
+    const slot = this.#workers[index]
+    return slot?.isDead ? undefined : slot
   }
 
   async #runInSlices(job: AnyJob): Promise<AnyResult> {
