@@ -231,14 +231,19 @@ export class LogWriter {
     this.#releaseSynced(complete)
   }
 
-  /** Files up to `number` are not needed for recovery any more: nothing waits for them to be synced. */
-  forgetUpTo(number: number): void {
+  /**
+   * Files up to `number` are not needed for recovery any more: nothing waits for them to be synced.
+   * @returns until they are closed, where a sync of one runs on another thread; never rejects.
+   */
+  forgetUpTo(number: number): Promise<unknown> | undefined {
     const obsolete = this.#unsynced.filter((log) => log.number <= number)
     this.#unsynced = this.#unsynced.filter((log) => log.number > number)
     for (const log of obsolete) {
       log.isForgotten = true
       if (!log.syncing) log.file.close()
     }
+    const syncing = obsolete.flatMap((log) => log.syncing ?? [])
+    return syncing.length > 0 ? Promise.all(syncing) : undefined
   }
 
   /** Marks the file as complete. Everything in it must be synced; the caller syncs once more. */

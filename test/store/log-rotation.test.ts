@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { memoryEnv } from '../../src/env/memory-env.js'
+import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { writeRate } from '../../src/tree/stall.js'
-import { codeOf, openMemory, recovered, STORE } from './helpers.js'
+import { codeOf, openMemory, recovered, STORE, until, watched } from './helpers.js'
 
 const KIB = 1024
 /** A log file that grows beyond the size at which its name is made durable ahead. */
@@ -10,6 +10,41 @@ const MIB_AND_MORE = 20
 
 function value(letter: string): string {
   return letter.repeat(64 * KIB)
+}
+
+it('a log file that nobody needs any more while it is synced is closed before it is removed', async () => {
+  const env = memoryEnv()
+  const watch = watched(env)
+  const { db } = await openMemory(ROOMY, watch.env as MemoryEnv)
+  await db.put('key', 'value')
+  const [log] = env.fs.list(STORE).filter((name) => name.endsWith('.log'))
+  const { promise: gate, open: openGate } = makeGate()
+  watch.beforeSync = () => {
+    watch.beforeSync = async () => {}
+    return gate
+  }
+  const synced = db.sync()
+  let openOnRemoval: string[] | undefined
+  env.fs.onStep = ({ op, path }) => {
+    if (op === 'remove' && path.endsWith(log!)) openOnRemoval = env.fs.openFiles()
+  }
+  await db.flush()
+  expect(openOnRemoval).toBeUndefined()
+  openGate()
+  await synced
+  await until(() => openOnRemoval !== undefined)
+  env.fs.onStep = undefined
+  expect(openOnRemoval).not.toContain(`${STORE}/${log}`)
+  expect(env.fs.list(STORE)).not.toContain(log)
+  await db.close()
+})
+
+function makeGate(): { readonly promise: Promise<void>; readonly open: () => void } {
+  let open!: () => void
+  const promise = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { promise, open }
 }
 
 describe('the name of a log file', () => {
