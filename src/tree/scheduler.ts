@@ -33,6 +33,11 @@ export interface SchedulerHooks {
   emit(event: TreeEvent): void
 }
 
+/** A memtable that is being written, undefined where there is nothing to write. */
+interface WrittenAhead {
+  readonly written: Promise<SegmentsWritten | undefined>
+}
+
 /** Runs flushes and compactions one after another, each kind on its own, whenever there is something to do. */
 export class Scheduler {
   readonly runner: JobRunner
@@ -149,26 +154,27 @@ export class Scheduler {
     this.#hooks.onFailure(error)
   }
 
+  /** What is written is installed while the thread writes the next memtable already. */
   async #flushAll(): Promise<void> {
-    for (
-      let memtable = this.#tree.waiting[0];
-      memtable && !this.#isStopped;
-      memtable = this.#tree.waiting[0]
-    ) {
-      await this.#flush(memtable)
+    let ahead: WrittenAhead | undefined
+    for (let memtable = this.#tree.waiting[0]; memtable; memtable = this.#tree.waiting[0]) {
+      if (this.#isStopped && !ahead) return
+      ahead = await this.#flush(memtable, ahead ?? this.#write(memtable, []))
     }
   }
 
-  async #flush(memtable: Memtable): Promise<void> {
+  /** Flushes the oldest memtable and starts to write the one after it, which it returns. */
+  async #flush(memtable: Memtable, { written }: WrittenAhead): Promise<WrittenAhead | undefined> {
     const { clock } = this.#tree.env
     const startMs = clock.monotonicMs()
     const tree = this.#tree
     const { logNumber } = memtable
     this.#hooks.emit({ type: 'flush.began', logNumber })
-    const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
-    const written = isDataless ? undefined : await this.#writeMemtable(memtable)
-    const segments = written ? withBuffers(written) : []
-    const blobs = written?.blobs ?? []
+    const result = await written
+    const segments = result ? withBuffers(result) : []
+    const next = this.#isStopped ? undefined : tree.waiting[1]
+    const ahead = next && this.#write(next, segments)
+    const blobs = result?.blobs ?? []
     const sizeBytes = bytesOf(segments) + bytesOf(blobs)
     const added = segments.map((meta) => ({ level: 0, meta }))
     const flushedPosition = memtable.lastPosition
@@ -182,7 +188,7 @@ export class Scheduler {
         // What may be left of a file that was never synced is no history.
         ...(isKept ? {} : { firstLogNumber: logNumber + 1 }),
         flushedBytes: sizeBytes,
-        tombstoneHorizon: written?.tombstoneHorizon ?? 0,
+        tombstoneHorizon: result?.tombstoneHorizon ?? 0,
         cursors: memtable.cursors,
         ...checksumOf(memtable, tree.version),
       },
@@ -194,11 +200,22 @@ export class Scheduler {
     const durationMs = clock.monotonicMs() - startMs
     this.#hooks.emit({ type: 'flush.ended', logNumber, segments: numbers, sizeBytes, durationMs })
     this.wake()
+    return ahead
   }
 
-  async #writeMemtable(memtable: Memtable): Promise<SegmentsWritten> {
+  /** @param uninstalled what older memtables were written as and no version names yet. */
+  #write(memtable: Memtable, uninstalled: readonly SegmentMeta[]): WrittenAhead {
+    const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
+    const written = isDataless ? Promise.resolve(undefined) : this.#writeMemtable(memtable, uninstalled)
+    // Whoever awaits it hears of the failure; nobody does where installing the one before it failed.
+    written.catch(() => {})
+    return { written }
+  }
+
+  async #writeMemtable(memtable: Memtable, uninstalled: readonly SegmentMeta[]): Promise<SegmentsWritten> {
     const tree = this.#tree
-    const olderRanges = coalesce([...tree.version.segments()].map((meta) => meta.range))
+    const older = [...tree.version.segments(), ...uninstalled]
+    const olderRanges = coalesce(older.map((meta) => meta.range))
     const result = await this.runner.run(
       () => ({
         kind: 'flush',
