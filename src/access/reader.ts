@@ -136,29 +136,39 @@ export class PointReader<K, V> {
     )
     // Callers may change their buffers as soon as the call returned, which it does with the first wait.
     let isKept = !isDirect
-    const keepFrom = (first: number) => {
-      for (let i = first; i < prepared.length && !isKept; i++) prepared[i] = keptKey(prepared[i]!)
+    const keepKeys = () => {
+      for (let i = 0; i < prepared.length && !isKept; i++) prepared[i] = keptKey(prepared[i]!)
       isKept = true
     }
     const values: (V | undefined)[] = new Array(keys.length)
     const context = new ReadContext(false)
     store.tree.pin(position)
     try {
-      for (let i = 0; i < prepared.length; ) {
-        try {
-          values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
-          i++
-        } catch (error) {
-          if (!(error instanceof BlockNeeded)) throw error
-          keepFrom(i)
-          await context.load(error)
+      // Those that a block is waited for, and then only they: a slow disk is asked for many blocks at once.
+      for (let left: number[] | undefined; left?.length !== 0; ) {
+        const needed: BlockNeeded[] = []
+        const waiting: number[] = []
+        const count = left?.length ?? prepared.length
+        for (let n = 0; n < count; n++) {
+          const i = left ? left[n]! : n
+          try {
+            values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
+          } catch (error) {
+            if (!(error instanceof BlockNeeded)) throw error
+            needed.push(error)
+            waiting.push(i)
+          }
+          const isDue = (n + 1) % CHECK_EVERY === 0 || n + 1 === count
+          const turn = isDue ? store.fairTurn.due() : undefined
+          if (!turn) continue
+          keepKeys()
+          await turn
           store.throwIfClosed()
-          continue
         }
-        const turn = i % CHECK_EVERY === 0 || i === prepared.length ? store.fairTurn.due() : undefined
-        if (!turn) continue
-        keepFrom(i)
-        await turn
+        left = waiting
+        if (needed.length === 0) break
+        keepKeys()
+        await context.loadAll(needed)
         store.throwIfClosed()
       }
       return values

@@ -1,9 +1,9 @@
 import { expect } from 'vitest'
-import type { Clock } from '../../src/env/env.js'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { type Database, type OpenOptions, open, type Range, type Snapshot } from '../../src/index.js'
 import { compareBytes } from '../../src/util/bytes.js'
 import { expectSame } from '../same.js'
+import { slowClock } from '../store/slow-clock.js'
 import { Model, type ModelEntry } from './model.js'
 import type { Operation } from './operations.js'
 
@@ -194,21 +194,6 @@ export class History {
     expectSame(await this.#db.entries().all(), expected)
     expectSame(await this.#db.entries({ reverse: true }).all(), expected.reverse())
     for (const { key, value } of this.#model.entries) expectSame(this.#db.getSync(key), value)
-  }
-}
-
-/** Two milliseconds pass between any two looks at it. */
-function slowClock(clock: Clock): Clock {
-  let nowMs = 0
-  return {
-    wallMs: () => clock.wallMs(),
-    monotonicMs: () => {
-      nowMs += 2
-      return nowMs
-    },
-    after: (delayMs, callback) => clock.after(delayMs, callback),
-    afterUnref: (delayMs, callback) => clock.afterUnref(delayMs, callback),
-    sleep: () => clock.sleep(0),
   }
 }
 
