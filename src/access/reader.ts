@@ -1,5 +1,6 @@
 import { VarveError } from '../errors.js'
 import type { Position } from '../key/position.js'
+import { BlockLoads } from '../segment/block-loads.js'
 import { BLOCKING, BlockNeeded, ReadContext } from '../segment/read-context.js'
 import type { Entry, ReadOptions, Snapshot } from '../store/contract.js'
 import type { Store } from '../store/store.js'
@@ -142,11 +143,11 @@ export class PointReader<K, V> {
     }
     const values: (V | undefined)[] = new Array(keys.length)
     const context = new ReadContext(false)
+    const loads = new BlockLoads(context)
     store.tree.pin(position)
     try {
       // Those that a block is waited for, and then only they: a slow disk is asked for many blocks at once.
-      for (let left: number[] | undefined; left?.length !== 0; ) {
-        const needed: BlockNeeded[] = []
+      for (let left: number[] | undefined; ; ) {
         const waiting: number[] = []
         const count = left?.length ?? prepared.length
         for (let n = 0; n < count; n++) {
@@ -155,8 +156,12 @@ export class PointReader<K, V> {
             values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
           } catch (error) {
             if (!(error instanceof BlockNeeded)) throw error
-            needed.push(error)
             waiting.push(i)
+            keepKeys()
+            loads.add(error)
+            if (!loads.isFull) continue
+            await loads.done()
+            store.throwIfClosed()
           }
           const isDue = (n + 1) % CHECK_EVERY === 0 || n + 1 === count
           const turn = isDue ? store.fairTurn.due() : undefined
@@ -166,9 +171,8 @@ export class PointReader<K, V> {
           store.throwIfClosed()
         }
         left = waiting
-        if (needed.length === 0) break
-        keepKeys()
-        await context.loadAll(needed)
+        if (left.length === 0) break
+        await loads.done()
         store.throwIfClosed()
       }
       return values

@@ -3,9 +3,6 @@ import type { Block } from './block.js'
 /** What is loaded: a block of a segment, or the bytes of a value that stands apart. */
 type Loadable = Block | Buffer
 
-/** Blocks that are waited for at once: more would fill Node's thread pool for everybody else. */
-const LOADS_MAX = 16
-
 /** Whoever can load blocks, or values, without blocking the thread. */
 export interface BlockSource<T extends Loadable = Loadable> {
   loadAsync(first: number, last: number): Promise<Map<number, T>>
@@ -58,23 +55,6 @@ export class ReadContext {
       this.#loaded.set(needed.source, loaded)
     }
     for (const [number, block] of blocks) loaded.set(number, block)
-  }
-
-  /** As `load`, of many at once: each block of a source is read once. */
-  async loadAll(needed: readonly BlockNeeded[]): Promise<void> {
-    const sources = new Map<BlockSource, Set<number>>()
-    const waits: Promise<void>[] = []
-    for (const one of needed) {
-      const numbers = sources.get(one.source) ?? new Set()
-      sources.set(one.source, numbers)
-      if (numbers.has(one.first)) continue
-      numbers.add(one.first)
-      waits.push(this.load(one))
-      if (waits.length < LOADS_MAX) continue
-      await Promise.all(waits)
-      waits.length = 0
-    }
-    await Promise.all(waits)
   }
 
   /** Lets go of what was loaded: the operation came through. */
