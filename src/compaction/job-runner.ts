@@ -50,11 +50,8 @@ export class JobRunner {
   /** Has the thread of a lane ready for its first job, which would wait a tenth of a second for it. */
   start(lane: number): void {
     if (this.#workerCount === 0 || this.#isClosed) return
-    try {
-      this.#slot(lane % this.#workerCount)
-    } catch {
-      // The first job tells.
-    }
+    // The first job tells what is wrong.
+    this.#slot(lane % this.#workerCount).catch(() => {})
   }
 
   async #run(makeJob: () => AnyJob, lane: number): Promise<AnyResult> {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { JobRunner } from '../../src/compaction/job-runner.js'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { VarveError } from '../../src/index.js'
 import { openMemory, TINY } from './helpers.js'
@@ -26,4 +27,27 @@ it('writes that come while a store closes are committed whole or refused', async
     expect(await again.keys().all(), `${turns} turns`).toEqual([...written].sort())
     await again.close()
   }
+})
+
+it.each([
+  'once it runs',
+  'before it runs',
+])('a thread that is asked for as a store closes, %s, harms nobody', async (when) => {
+  const unhandled: unknown[] = []
+  const note = (reason: unknown) => unhandled.push(reason)
+  process.on('unhandledRejection', note)
+  let [started, ended] = [0, 0]
+  const startWorker = () => {
+    started++
+    return { run: () => {}, terminate: async () => void ended++ }
+  }
+  const runner = new JobRunner({ ...memoryEnv(), startWorker }, '/store', 1)
+  runner.start(0)
+  if (when === 'once it runs') await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  await runner.close()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  process.off('unhandledRejection', note)
+  expect(started).toBe(when === 'once it runs' ? 1 : 0)
+  expect(ended).toBe(started)
+  expect(unhandled).toEqual([])
 })
