@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { writeRate } from '../../src/tree/stall.js'
-import { codeOf, openMemory, recovered, STORE, until, watched } from './helpers.js'
+import { codeOf, openMemory, recovered, STORE, TINY, until, watched } from './helpers.js'
 
 const KIB = 1024
 /** A log file that grows beyond the size at which its name is made durable ahead. */
@@ -122,6 +122,28 @@ describe('the index of a memtable', () => {
     }
     expect(seen).toBe(100)
     snapshot.close()
+    await db.close()
+  })
+})
+
+describe('memtables that are flushed one after another', () => {
+  it('what one deletes stays deleted though the one before it, which has it, is in no version yet', async () => {
+    const { db } = await openMemory(TINY)
+    const flushed: number[] = []
+    let rotations = 0
+    db.on('log.rotated', () => rotations++)
+    db.on('flush.ended', ({ segments }) => flushed.push(...segments))
+    const fill = (name: string) => {
+      for (const target = rotations + 1; rotations < target; ) void db.put(name, 'v'.repeat(100))
+    }
+    for (let i = 0; i < 20; i++) void db.put(`key${i}`, 'old')
+    fill('a')
+    for (let i = 0; i < 20; i++) void db.del(`key${i}`)
+    fill('b')
+    // Nothing was written yet: the two are flushed without a pause between them.
+    expect(flushed).toEqual([])
+    await db.flush()
+    for (let i = 0; i < 20; i++) expect(await db.get(`key${i}`)).toBeUndefined()
     await db.close()
   })
 })
