@@ -7,7 +7,7 @@ import { DEPTH, SEED } from './depth.js'
 
 const STATES_MIN = 9000
 /** Of each script, about. */
-const STATES_MAX = 1400 * DEPTH
+const STATES_MAX = 1700 * DEPTH
 /** Encrypted ones take several times as long to open. */
 const ENCRYPTED_SHARE = 1 / 4
 
