@@ -24,6 +24,18 @@ const SECTIONS = [
     args: ['--markdown', '--rounds', '3', '--budget', '600'],
     small: ['--markdown', '--quick', '--entries', '5000'],
   },
+  {
+    title: 'Against the native engines: 200,000 entries of 16 + 1,000 bytes',
+    script: 'peers/run.js',
+    args: ['--markdown', '--rounds', '1', '--budget', '1000', '--entries', '200000', '--value-bytes', '1000'],
+    small: ['--markdown', '--quick', '--entries', '2000', '--value-bytes', '1000'],
+  },
+  {
+    title: 'Against the native engines: 5,000,000 entries of 16 + 100 bytes',
+    script: 'peers/run.js',
+    args: ['--markdown', '--rounds', '1', '--budget', '600', '--entries', '5000000'],
+    small: ['--markdown', '--quick', '--entries', '20000'],
+  },
   { title: 'Limits', script: 'limits.js', args: [], small: [] },
   { title: 'The parts of a write', script: 'write.bench.js', args: [], small: [] },
   { title: 'The parts of a read', script: 'read.bench.js', args: [], small: [] },
@@ -70,18 +82,6 @@ const SECTIONS = [
     script: 'ycsb.js',
     args: ['--operations', '50000'],
     small: ['--records', '5000', '--operations', '2000'],
-  },
-  {
-    title: 'Against the native engines: 200,000 entries of 16 + 1,000 bytes',
-    script: 'peers/run.js',
-    args: ['--markdown', '--rounds', '1', '--budget', '500', '--entries', '200000', '--value-bytes', '1000'],
-    small: ['--markdown', '--quick', '--entries', '2000', '--value-bytes', '1000'],
-  },
-  {
-    title: 'Against the native engines: 5,000,000 entries of 16 + 100 bytes',
-    script: 'peers/run.js',
-    args: ['--markdown', '--rounds', '1', '--budget', '400', '--entries', '5000000'],
-    small: ['--markdown', '--quick', '--entries', '20000'],
   },
 ]
 

@@ -7,6 +7,9 @@ import { type Bytes, cloneBytes, compareRanges, readWord } from '../util/bytes.j
 /** Bytes that the arrays of the index take for each block, beside its separator. */
 const ENTRY_BYTES = 16
 
+/** What the eighth byte of a number counts, which is the last that it may have. */
+const SCALE_MAX = 2 ** 49
+
 /**
  * Where the data blocks stand. index := count:varint | (separator:bytes | sizeBytes:varint)*
  * The blocks follow one another from byte 0; a separator is at or after the last key of its block and before the
@@ -57,23 +60,28 @@ export class IndexBlock {
       // Bytes beyond the end are undefined, which ends a number.
       let byte = payload[at++]!
       let length = byte & 127
-      for (let scale = 128; byte >= 128; scale *= 128) {
+      for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
         byte = payload[at++]!
         length += (byte & 127) * scale
       }
-      if (!(length <= KEY_BYTES_MAX)) throw corruption(file, offset + at, `a length of ${length}`)
+      if (byte >= 128 || length > Number.MAX_SAFE_INTEGER)
+        throw corruption(file, offset + at, 'a number beyond 2^53')
+      if (length > KEY_BYTES_MAX) throw corruption(file, offset + at, `a length of ${length}`)
       starts[i] = at
       at += length
       ends[i] = at
       byte = payload[at++]!
-      blockEnd += byte & 127
-      for (let scale = 128; byte >= 128; scale *= 128) {
+      let sizeBytes = byte & 127
+      for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
         byte = payload[at++]!
-        blockEnd += (byte & 127) * scale
+        sizeBytes += (byte & 127) * scale
       }
       if (at > payload.length)
         throw corruption(file, offset + payload.length, 'ends in the middle of a field')
-      if (!(blockEnd <= dataBytes)) throw corruption(file, offset + at, 'a block beyond the data')
+      if (byte >= 128 || sizeBytes > Number.MAX_SAFE_INTEGER)
+        throw corruption(file, offset + at, 'a number beyond 2^53')
+      blockEnd += sizeBytes
+      if (blockEnd > dataBytes) throw corruption(file, offset + at, 'a block beyond the data')
       offsets[i + 1] = blockEnd
     }
     if (at !== payload.length || blockEnd !== dataBytes)
