@@ -11,7 +11,7 @@ const { values } = parseArgs({
     /** A small run of everything, to see that it works. */
     small: { type: 'boolean', default: false },
     only: { type: 'string' },
-    minutes: { type: 'string', default: '30' },
+    minutes: { type: 'string', default: '60' },
   },
 })
 const endMs = performance.now() + Number(values.minutes) * 60_000
