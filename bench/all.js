@@ -80,7 +80,7 @@ const SECTIONS = [
   {
     title: 'YCSB',
     script: 'ycsb.js',
-    args: ['--operations', '50000'],
+    args: ['--operations', '100000'],
     small: ['--records', '5000', '--operations', '2000'],
   },
 ]
