@@ -1,6 +1,8 @@
 /** Of a store's memory, for each place: places for a sixteenth of the blocks that would fit into it. */
 const BYTES_A_PLACE = 64 * 1024
 const PLACES_MIN = 16
+/** Half a MiB of them, whatever memory a store is told to use. */
+const PLACES_MAX = 65_536
 const HASH_FACTOR = 0x9e3779b1
 
 /**
@@ -15,7 +17,8 @@ export class RecentlyMissed {
 
   /** @param memory bytes of the budget that the cache is a part of. */
   constructor(memory: number) {
-    const bits = Math.ceil(Math.log2(Math.max(PLACES_MIN, memory / BYTES_A_PLACE)))
+    const places = Math.min(PLACES_MAX, Math.max(PLACES_MIN, memory / BYTES_A_PLACE))
+    const bits = Math.ceil(Math.log2(places))
     this.#places = new Float64Array(2 ** bits)
     this.#shift = 32 - bits
   }

@@ -147,4 +147,12 @@ describe('what was missed lately', () => {
     for (let id = 1000; id < 20_000; id++) missed.note(id)
     expect(missed.note(7)).toBe(false)
   })
+
+  it('takes a place for a share of the memory, but never much', () => {
+    const missed = new RecentlyMissed(2 ** 46)
+    expect([missed.note(7), missed.note(7)]).toEqual([false, true])
+    // More than there may be places: some of them are taken by others.
+    for (let id = 1; id <= 200_000; id++) missed.note(id)
+    expect(missed.note(7)).toBe(false)
+  })
 })
