@@ -39,15 +39,8 @@ export type BatchVisitor = (batchOffset: number, position: Position, timestampMs
 const STEP_BYTES = 128 * 1024
 
 /** As `scanLogInSteps`, at once. */
-export function scanLog(
-  bytes: Bytes,
-  header: LogHeader,
-  seed: number,
-  file: string,
-  visit: BatchVisitor,
-  decryptor?: FileDecryptor,
-): LogScan {
-  const steps = scanLogInSteps(bytes, header, seed, file, visit, decryptor)
+export function scanLog(...log: Parameters<typeof scanLogInSteps>): LogScan {
+  const steps = scanLogInSteps(...log)
   for (;;) {
     const { done, value } = steps.next()
     if (done) return value

@@ -395,7 +395,7 @@ export class Store {
     const closed = this.#log.forgetUpTo(memtable.logNumber)
     const trim = () => this.archive.trim(this.tree.version.flushedPosition)
     // Whoever closes a file without a name frees its pages: 10 ms of a task for 32 MiB. So it goes once it is closed.
-    if (closed) void closed.then(trim)
+    if (closed) void closed.then(trim).catch((error: unknown) => this.#onBackgroundFailure(error))
     else trim()
   }
 
