@@ -3,8 +3,8 @@ import { ROWS } from './rows.js'
 
 const isOwn = (engine) => engine.startsWith('varve')
 const REFERENCE = 'classic-level'
-/** No engine: the limit of each row. */
-const LIMIT = 'bare'
+/** No engines but limits: of each row, and of reads that keep to the same memory. */
+const LIMITS = ['bare', 'packed']
 
 /** Minimum, median and maximum of each row and engine, and Varve's multiples. `runs` is a list of
  *  `{ engine, figures }`, one for each engine and round. */
@@ -33,11 +33,10 @@ function spread(figures) {
 function multiples(row, spreads) {
   const own = Object.entries(spreads).find(([engine]) => isOwn(engine))?.[1]?.median
   const natives = Object.entries(spreads).filter(
-    ([engine, figures]) => !isOwn(engine) && engine !== LIMIT && figures,
+    ([engine, figures]) => !isOwn(engine) && !LIMITS.includes(engine) && figures,
   )
-  const limit = spreads[LIMIT]?.median
-  const ofLimit = own !== undefined && limit !== undefined && !row.bytes ? own / limit : undefined
-  if (own === undefined || natives.length === 0) return { ofLimit }
+  const ofLimits = LIMITS.map((limit) => (row.bytes ? undefined : own / spreads[limit]?.median))
+  if (own === undefined || natives.length === 0) return { ofLimits }
   const multiple = (native) => (row.bytes ? native / own : own / native)
   const ordered = natives
     .map(([engine, { median }]) => ({ engine, multiple: multiple(median) }))
@@ -45,7 +44,7 @@ function multiples(row, spreads) {
   const best = ordered[0]
   return {
     best,
-    ofLimit,
+    ofLimits,
     reference: ordered.find(({ engine }) => engine === REFERENCE)?.multiple,
     below: row.aim !== undefined && best.multiple < row.aim,
   }
@@ -85,14 +84,13 @@ export function markdownTable(rows, engines) {
 
 function cells(rows, engines, format) {
   const compared = rows.some((row) => row.best)
-  const limited = rows.some((row) => row.ofLimit !== undefined)
-  const head = ['workload', ...engines]
-  if (limited) head.push('of bare')
+  const limits = LIMITS.map((_, i) => i).filter((i) => rows.some((row) => row.ofLimits[i] > 0))
+  const head = ['workload', ...engines, ...limits.map((i) => `of ${LIMITS[i]}`)]
   if (compared) head.push(`× ${REFERENCE}`, '× best native', 'aim', '')
   const body = rows.map((row) => {
     const line = [row.title]
     for (const engine of engines) line.push(row.spreads[engine] ? format(row.spreads[engine], row) : '–')
-    if (limited) line.push(row.ofLimit === undefined ? '–' : `${Math.round(row.ofLimit * 100)} %`)
+    for (const i of limits) line.push(row.ofLimits[i] > 0 ? `${Math.round(row.ofLimits[i] * 100)} %` : '–')
     if (compared) line.push(times(row.reference), times(row.best?.multiple), times(row.aim), mark(row))
     return line
   })

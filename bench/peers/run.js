@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 import { makeDirectory, removeDirectory } from '../directory.js'
 import { lowestLine, machine, markdownTable, summarize, textTable } from './report.js'
 
-const ENGINES = ['varve', 'classic-level', 'lmdb', 'better-sqlite3', 'rocksdb', 'bare']
+const ENGINES = ['varve', 'classic-level', 'lmdb', 'better-sqlite3', 'rocksdb', 'bare', 'packed']
 /** Through the interface of abstract-level. */
 const LEVELS = ['varve-level', 'memory-level']
 const HERE = fileURLToPath(new URL('.', import.meta.url))

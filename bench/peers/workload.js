@@ -9,12 +9,15 @@ const MANY_KEYS = 100
 
 /**
  * Runs every row against one engine, calling `report(row, figure)` as each ends. `openEngine()` opens the store in
- * `dir`; it is opened twice, since the bytes on disk after the fill are counted while it is closed.
+ * `dir`; it is opened twice, since the bytes on disk after the fill are counted while it is closed. What `isReadOnly`
+ * has only the rows of reads, and is told when it is `filled`.
  */
 export async function runWorkload(openEngine, { dir, entries, valueBytes, budgetMs }, report) {
   const plan = { entries, valueBytes, budgetMs, valueAt: valuePool(valueBytes), nextIndex: entries }
   let engine = await openEngine()
-  report('fill', await fill(engine, plan))
+  const filled = await fill(engine, plan)
+  if (!engine.isReadOnly) report('fill', filled)
+  await engine.filled?.()
   await reads(engine, plan, 'fresh', report)
   await engine.close()
   report('disk', directoryBytes(dir))
@@ -22,9 +25,9 @@ export async function runWorkload(openEngine, { dir, entries, valueBytes, budget
   engine = await openEngine()
   await engine.settle()
   await reads(engine, plan, 'settled', report)
-  await writes(engine, plan, report)
+  if (!engine.isReadOnly) await writes(engine, plan, report)
   globalThis.gc?.()
-  report('rss', process.memoryUsage.rss())
+  if (!engine.isReadOnly) report('rss', process.memoryUsage.rss())
   await engine.close()
 }
 
