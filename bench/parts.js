@@ -1,7 +1,7 @@
 /** What the benchmarks of the parts share: entries in log memory, a segment of them, and how results are shown. */
 import { Bench } from 'tinybench'
+import { BlockCache } from '../dist/cache/block-cache.js'
 import { RecentlyMissed } from '../dist/cache/recently-missed.js'
-import { WeightedCache } from '../dist/cache/weighted-cache.js'
 import { nodeEnv } from '../dist/env/node-env.js'
 import {
   BATCH_HEADER_BYTES,
@@ -67,7 +67,7 @@ export function writeSegment(directory, number, entries, isCompressed = true) {
 
 export function segmentHost(directory, cacheBytes) {
   const pacer = new ReadPacer(nodeEnv.clock)
-  const cache = new WeightedCache(cacheBytes)
+  const cache = new BlockCache(cacheBytes)
   const missed = new RecentlyMissed(cacheBytes)
   return { env: nodeEnv, directory, cache, missed, pacer, blockReads: { hits: 0, misses: 0 } }
 }

@@ -5,7 +5,7 @@ import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone, RangeTombstones } from '../key/range-tombstones.js'
 import { isApart } from '../segment/blob-format.js'
-import { Glimpses } from '../segment/glimpses.js'
+import { CursorMemory } from '../segment/cursor-memory.js'
 import type { ReadContext } from '../segment/read-context.js'
 import type { TreeView } from '../tree/tree-view.js'
 import {
@@ -49,7 +49,7 @@ export interface CursorOptions {
  */
 export class RangeCursor {
   readonly #view: TreeView
-  readonly #glimpses: Glimpses | undefined
+  readonly #memory: CursorMemory | undefined
   readonly #merged: MergingIterator
   readonly #tombstones: readonly RangeTombstones[]
   readonly #range: KeyRange
@@ -89,9 +89,9 @@ export class RangeCursor {
     this.#view = view
     this.#context = context
     this.#isKeysOnly = options.isKeysOnly
-    this.#glimpses = options.isCopied ? new Glimpses() : undefined
+    this.#memory = options.isCopied ? new CursorMemory() : undefined
     this.#merged = new MergingIterator(
-      view.iterators(context, { fillsCache: true, glimpses: this.#glimpses }),
+      view.iterators(context, { fillsCache: true, memory: this.#memory, mayGlimpse: options.isCopied }),
     )
     this.#mayPause = !context.mayBlock
     this.#tombstones = view.tombstones()
@@ -132,7 +132,7 @@ export class RangeCursor {
     if (this.#left === -1) return
     this.#left = -1
     this.#isDone = true
-    this.#glimpses?.close()
+    this.#memory?.close()
     this.#view.release()
   }
 

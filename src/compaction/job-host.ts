@@ -1,5 +1,5 @@
+import { BlockCache } from '../cache/block-cache.js'
 import { RecentlyMissed } from '../cache/recently-missed.js'
-import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import { BlobFiles } from '../segment/blob-files.js'
 import { ReadPacer } from '../segment/read-pacer.js'
@@ -12,7 +12,7 @@ export function jobHost(env: Env, directory: string): SegmentHost {
   return {
     env,
     directory,
-    cache: new WeightedCache(0),
+    cache: new BlockCache(0),
     missed: new RecentlyMissed(0),
     pacer,
     blobs,

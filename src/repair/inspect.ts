@@ -21,7 +21,7 @@ import {
 import type { Position } from '../key/position.js'
 import { isApart, valueBytesOf } from '../segment/blob-format.js'
 import { blobBytesOf } from '../segment/blob-uses.js'
-import { type Block, EntryFields } from '../segment/block.js'
+import { Block, EntryFields } from '../segment/block.js'
 import { BLOCKING } from '../segment/read-context.js'
 import type { BlobUse } from '../segment/segment-format.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
@@ -123,7 +123,7 @@ export function* sampleEntries(env: Env, directory: string, blockCount: number):
         passedBytes += sizeBytes
         if (passedBytes <= next) continue
         while (next < passedBytes) next += strideBytes
-        yield* sampledOf(reader.block(i, BLOCKING), Math.max(1, strideBytes / sizeBytes), apart)
+        yield* sampledOf(reader.block(i, BLOCKING, new Block()), Math.max(1, strideBytes / sizeBytes), apart)
       }
       yield* weighApart(meta, apart)
     } finally {

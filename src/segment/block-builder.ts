@@ -1,7 +1,7 @@
 import { KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, copyBytes } from '../util/bytes.js'
-import { VARINT_BYTES_MAX, writeVarint } from './block.js'
+import { VARINT_BYTES_MAX, writeVarint } from './block-columns.js'
 
 /** Bytes that grow, kept from block to block. */
 class Column {

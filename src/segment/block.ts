@@ -10,55 +10,28 @@
  * seeing that these repeat: 5 % smaller files on 16 + 100 byte entries than with a header before each entry.
  * Where the entries stand is worked out, and every number checked, once when a block is loaded; a hash index over
  * its keys is built when the first point lookup comes. Both cost less than reading them from the file would.
+ *
+ * In the cache, a record of words that are followed by the bytes:
+ *
+ *   record := count | basePositionLow | basePositionHigh | flags | (keyStart | keyEnd * 2 + isPut | distance){count}
+ *             | end | (entry + 1 | keyStart){slots} | distanceHigh{count, if wide} | the block's bytes
  */
-import type { CacheItem } from '../cache/weighted-cache.js'
+import type { BlockCache } from '../cache/block-cache.js'
+import type { CacheRegion } from '../cache/cache-region.js'
 import { EXPIRY_BYTES, KIND_DEL, KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, compareRanges, equalRange } from '../util/bytes.js'
+import { type Bytes, cloneBytes, compareRanges, EMPTY_BYTES, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { Scratch } from '../util/scratch.js'
+import { ENTRY_WORDS, entryWordsMax, readEntryWords, Varints } from './block-columns.js'
 
-const WORD_MAX = 0xffff_ffff
-/** Longest number: 2^53 in sevens of bits. */
-export const VARINT_BYTES_MAX = 8
-
-export function writeVarint(into: Bytes, at: number, value: number): number {
-  let rest = value
-  let offset = at
-  while (rest >= 128) {
-    into[offset++] = (rest % 128) | 128
-    rest = Math.floor(rest / 128)
-  }
-  into[offset++] = rest
-  return offset
-}
-
-/** Reads numbers one after another; `isSound` turns false for good when one is cut off or too large. */
-class Varints {
-  readonly #bytes: Bytes
-  at = 0
-  isSound = true
-
-  constructor(bytes: Bytes) {
-    this.#bytes = bytes
-  }
-
-  next(): number {
-    const bytes = this.#bytes
-    let byte = bytes[this.at++]
-    if (byte !== undefined && byte < 128) return byte
-    let value = 0
-    let scale = 1
-    for (let i = 0; i < VARINT_BYTES_MAX && byte !== undefined; i++) {
-      value += (byte & 127) * scale
-      if (byte < 128) return value
-      scale *= 128
-      byte = bytes[this.at++]
-    }
-    this.isSound = false
-    return 0
-  }
-}
+const HIGH = 2 ** 32
+/** Of a record, before the words of its entries. */
+const HEADER_WORDS = 4
+const FLAGS_WORD = 3
+const HAS_SLOTS = 1
+const IS_WIDE = 2
+const NO_WORDS = new Uint32Array(0)
 
 /** The fields of one entry, filled anew by `Block.read`. */
 export class EntryFields {
@@ -70,6 +43,17 @@ export class EntryFields {
   valueEnd = 0
   /** Whether the block is not in the cache: the next reader will not find it there. */
   isFleeting = false
+
+  /** The entry in memory of its own, where it stands from now on. */
+  cloneEntry(bytes: Bytes): Bytes {
+    const start = this.keyStart
+    const clone = cloneBytes(bytes, start, this.valueEnd)
+    this.keyStart = 0
+    this.keyEnd -= start
+    this.valueStart -= start
+    this.valueEnd -= start
+    return clone
+  }
 }
 
 /** Memory for one block at a time: each one that is read into it ends the one before. */
@@ -77,7 +61,8 @@ export class BlockScratch {
   /** For what is read of the file, where the block may stay as it is. */
   readonly file = new Scratch()
   readonly bytes = new Scratch()
-  #words = new Uint32Array(0)
+  readonly block = new Block()
+  #words: Uint32Array = NO_WORDS
 
   words(count: number): Uint32Array {
     if (count > this.#words.length) this.#words = new Uint32Array(count * 2)
@@ -85,99 +70,145 @@ export class BlockScratch {
   }
 }
 
-/** Words of an entry: where its key starts, twice where its key ends (and 1 if it is a put), its distance. */
-const ENTRY_WORDS = 3
-/** What the objects of a block take beside its memory. */
-const OBJECT_BYTES = 400
-
 /**
- * A block in memory: its bytes, and where each entry stands in them. What is kept for a while has all of it in one
- * piece of memory, so that a read meets as few cache lines as can be; it is an item of the cache by itself.
+ * A look at one block: its bytes, and where each entry stands in them. The memory is a record of the cache, a scratch,
+ * or the block's own; the same `Block` may be placed on one after another.
  */
-export class Block implements CacheItem {
-  readonly bytes: Bytes
-  readonly count: number
-  readonly #base: Position
-  /**
-   * `ENTRY_WORDS` for each entry, side by side: a read of one touches one cache line; then the end of the last; then
-   * the slots of a hash index over the keys.
-   */
-  readonly #words: Words
-  readonly #firstSlot: number
-  readonly #slotMask: number
-  #hasSlots = false
-  /** It has no room for slots: it is looked into once or twice. */
-  readonly isFleeting: boolean
-  readonly weight: number
-  isTouched = false
-  slot = -1
-  #owner: (Block | undefined)[] | undefined
-  #number = 0
-
-  private constructor(bytes: Bytes, base: Position, count: number, words: Words, isFleeting = false) {
-    this.isFleeting = isFleeting
-    this.bytes = bytes
-    this.#base = base
-    this.count = count
-    this.#words = words
-    this.#firstSlot = count * ENTRY_WORDS + 1
-    this.#slotMask = slotCountOf(count) - 1
-    this.weight = bytes.length + words.byteLength + OBJECT_BYTES
-  }
+export class Block {
+  /** Hold the block; other blocks too, where it stands in the cache. */
+  bytes: Bytes = EMPTY_BYTES
+  count = 0
+  /** Whether it is not in the cache. */
+  isFleeting = true
+  /** Where the block starts in `bytes`. */
+  #start = 0
+  #base: Position = 0
+  #words: Uint32Array = NO_WORDS
+  /** The first word of the entries: a read of one touches one cache line. */
+  #first = 0
+  /** The first word of the hash index over the keys, which only records of the cache have. */
+  #slots = 0
+  /** The first high word of the distances; 0 where they have none. */
+  #highs = 0
 
   /**
-   * Undefined if the bytes are not a sound block of at least one entry.
-   * @param isCopied whether the block gets memory of its own; else it keeps `bytes`.
-   * @param scratch where the words of a block go that lives until the next one; it is not copied.
+   * Undefined if the bytes are not a sound block of at least one entry. The block keeps `bytes`.
+   * @param scratch whose block it is then; left out: a new one.
    */
-  static parse(bytes: Bytes, isCopied = false, scratch?: BlockScratch): Block | undefined {
+  static parse(bytes: Bytes, scratch?: BlockScratch): Block | undefined {
     const numbers = new Varints(bytes)
     const base = numbers.next()
     const count = numbers.next()
     // Three numbers of at least one byte for each entry: what claims more must not make us allocate.
     if (!numbers.isSound || count === 0 || count * 3 > bytes.length || bytes.length > 2 ** 31 - 1)
       return undefined
-    if (scratch) {
-      const words = readWords(numbers, bytes, count, scratch.words(count * ENTRY_WORDS + 1))
-      return words && new Block(bytes, base, count, words, true)
-    }
-    const wordCount = count * ENTRY_WORDS + 1 + 2 * slotCountOf(count)
-    const memory = new ArrayBuffer(wordCount * 4 + (isCopied ? bytes.length : 0))
-    const words = readWords(numbers, bytes, count, new Uint32Array(memory, 0, wordCount))
-    if (!words) return undefined
-    if (!isCopied) return new Block(bytes, base, count, words)
-    const own = Buffer.from(memory, wordCount * 4)
-    own.set(bytes)
-    return new Block(own, base, count, words)
+    const words = scratch ? scratch.words(entryWordsMax(count)) : new Uint32Array(entryWordsMax(count))
+    const isWide = readEntryWords(numbers, bytes, count, words)
+    if (isWide === undefined) return undefined
+    const block = scratch ? scratch.block : new Block()
+    block.bytes = bytes
+    block.count = count
+    block.#base = base
+    block.#words = words
+    block.#highs = isWide ? count * ENTRY_WORDS + 1 : 0
+    return block
   }
 
-  /** The cache keeps it: entry `number` of `owner` is cleared when it is dropped. */
-  keepIn(owner: (Block | undefined)[], number: number): void {
-    this.#owner = owner
-    this.#number = number
-    owner[number] = this
+  // Hot: every read that finds its block in the cache (bench/read.bench.js).
+  /** @param at where the record starts in the region, in bytes. */
+  placeIn(region: CacheRegion, at: number): void {
+    const { words } = region
+    const word = at >>> 2
+    const count = words[word]!
+    this.bytes = region.bytes
+    this.#words = words
+    this.count = count
+    this.isFleeting = false
+    this.#base = words[word + 1]! + words[word + 2]! * HIGH
+    this.#first = word + HEADER_WORDS
+    this.#slots = this.#first + count * ENTRY_WORDS + 1
+    const end = this.#slots + 2 * slotCountOf(count)
+    const isWide = (words[word + FLAGS_WORD]! & IS_WIDE) !== 0
+    this.#highs = isWide ? end : 0
+    this.#start = (isWide ? end + count : end) * 4
   }
 
-  drop(): void {
-    if (this.#owner) this.#owner[this.#number] = undefined
+  /** Places `view` on a copy in the cache; false if there is no room for it. */
+  keepIn(cache: BlockCache, owner: number, number: number, view: Block): boolean {
+    const { count, sizeBytes } = this
+    const slotsAt = HEADER_WORDS + count * ENTRY_WORDS + 1
+    const slotsEnd = slotsAt + 2 * slotCountOf(count)
+    const bytesAt = this.#highs > 0 ? slotsEnd + count : slotsEnd
+    const place = cache.add(owner, number, bytesAt * 4 + sizeBytes)
+    if (place === 0) return false
+    const region = cache.regionOf(place)
+    const at = cache.payloadAt(place)
+    const word = at >>> 2
+    const { words } = region
+    words[word] = count
+    words[word + 1] = this.#base >>> 0
+    words[word + 2] = Math.floor(this.#base / HIGH)
+    words[word + FLAGS_WORD] = this.#highs > 0 ? IS_WIDE : 0
+    this.#copyWords(words, word + HEADER_WORDS, word + slotsEnd)
+    words.fill(0, word + slotsAt, word + slotsEnd)
+    region.bytes.set(this.bytes.subarray(this.#start, this.#start + sizeBytes), at + bytesAt * 4)
+    view.placeIn(region, at)
+    return true
+  }
+
+  /** The same block in memory that nobody else has. */
+  clone(): Block {
+    const clone = new Block()
+    const end = this.count * ENTRY_WORDS + 1
+    const words = new Uint32Array(this.#highs > 0 ? end + this.count : end)
+    this.#copyWords(words, 0, end)
+    clone.placeOn(this, this.cloneBytes())
+    clone.#words = words
+    clone.#first = 0
+    clone.#highs = this.#highs > 0 ? end : 0
+    return clone
+  }
+
+  /** A copy of its bytes alone. */
+  cloneBytes(): Buffer {
+    return cloneBytes(this.bytes, this.#start, this.#start + this.sizeBytes)
+  }
+
+  /** The entries of `block`, in a copy of its bytes. The rest of it is borrowed. */
+  placeOn(block: Block, bytes: Bytes): void {
+    this.bytes = bytes
+    this.count = block.count
+    this.#start = 0
+    this.#base = block.#base
+    this.#words = block.#words
+    this.#first = block.#first
+    this.#highs = block.#highs
+  }
+
+  /** Of the block alone. */
+  get sizeBytes(): number {
+    return this.#words[this.#first + this.count * ENTRY_WORDS]!
   }
 
   // Hot: every step of a scan (bench/scan.bench.js).
   read(entry: number, fields: EntryFields): void {
     const words = this.#words
-    const word = entry * ENTRY_WORDS
-    const keyEnd = words[word + 1]!
-    fields.keyStart = words[word]!
-    fields.keyEnd = keyEnd >>> 1
+    const start = this.#start
+    const word = this.#first + entry * ENTRY_WORDS
+    const endAndKind = words[word + 1]!
+    const keyEnd = start + (endAndKind >>> 1)
+    const valueEnd = start + words[word + ENTRY_WORDS]!
+    fields.keyStart = start + words[word]!
+    fields.keyEnd = keyEnd
     fields.position = this.#base + words[word + 2]!
-    const valueEnd = words[word + ENTRY_WORDS]!
+    if (this.#highs > 0) fields.position += words[this.#highs + entry]! * HIGH
     fields.valueEnd = valueEnd
-    if (keyEnd & 1) {
+    if (endAndKind & 1) {
       fields.kind = KIND_PUT
-      fields.valueStart = keyEnd >>> 1
-    } else if (valueEnd > keyEnd >>> 1) {
+      fields.valueStart = keyEnd
+    } else if (valueEnd > keyEnd) {
       fields.kind = KIND_PUT
-      fields.valueStart = (keyEnd >>> 1) + EXPIRY_BYTES
+      fields.valueStart = keyEnd + EXPIRY_BYTES
     } else {
       fields.kind = KIND_DEL
       fields.valueStart = valueEnd
@@ -187,14 +218,11 @@ export class Block implements CacheItem {
   // Hot: every seek (bench/scan.bench.js).
   /** The first entry at or after `key`; `count` if none. */
   lowerBound(key: Bytes, keyStart: number, keyEnd: number): number {
-    const words = this.#words
     let low = 0
     let high = this.count
     while (low < high) {
       const middle = (low + high) >>> 1
-      const word = middle * ENTRY_WORDS
-      if (compareRanges(this.bytes, words[word]!, words[word + 1]! >>> 1, key, keyStart, keyEnd) < 0)
-        low = middle + 1
+      if (this.#compareKey(middle, key, keyStart, keyEnd) < 0) low = middle + 1
       else high = middle
     }
     return low
@@ -203,28 +231,31 @@ export class Block implements CacheItem {
   // Hot: every point read of a segment (bench/read.bench.js).
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
-    if (this.isFleeting) return this.#search(key, keyStart, keyEnd)
-    if (!this.#hasSlots) this.#buildSlots()
+    if (this.isFleeting) {
+      const entry = this.lowerBound(key, keyStart, keyEnd)
+      return entry < this.count && this.#compareKey(entry, key, keyStart, keyEnd) === 0 ? entry : -1
+    }
     const words = this.#words
-    const first = this.#firstSlot
-    const mask = this.#slotMask
+    const first = this.#first
+    if (!(words[first - HEADER_WORDS + FLAGS_WORD]! & HAS_SLOTS)) this.#buildSlots()
+    const slots = this.#slots
+    const mask = slotCountOf(this.count) - 1
     const length = keyEnd - keyStart
-    for (let slot = hash & mask; words[first + 2 * slot] !== 0; slot = (slot + 1) & mask) {
-      const entry = words[first + 2 * slot]! - 1
-      const start = words[first + 2 * slot + 1]!
-      const end = words[entry * ENTRY_WORDS + 1]! >>> 1
-      if (end - start === length && equalRange(this.bytes, start, key, keyStart, length)) return entry
+    for (let slot = hash & mask; words[slots + 2 * slot] !== 0; slot = (slot + 1) & mask) {
+      const entry = words[slots + 2 * slot]! - 1
+      const start = words[slots + 2 * slot + 1]!
+      const end = words[first + entry * ENTRY_WORDS + 1]! >>> 1
+      if (end - start === length && equalRange(this.bytes, this.#start + start, key, keyStart, length))
+        return entry
     }
     return -1
   }
 
-  #search(key: Bytes, keyStart: number, keyEnd: number): number {
-    const entry = this.lowerBound(key, keyStart, keyEnd)
-    if (entry === this.count) return -1
-    const words = this.#words
-    const start = words[entry * ENTRY_WORDS]!
-    const end = words[entry * ENTRY_WORDS + 1]! >>> 1
-    return compareRanges(this.bytes, start, end, key, keyStart, keyEnd) === 0 ? entry : -1
+  #compareKey(entry: number, key: Bytes, keyStart: number, keyEnd: number): number {
+    const word = this.#first + entry * ENTRY_WORDS
+    const from = this.#start + this.#words[word]!
+    const to = this.#start + (this.#words[word + 1]! >>> 1)
+    return compareRanges(this.bytes, from, to, key, keyStart, keyEnd)
   }
 
   /**
@@ -232,98 +263,41 @@ export class Block implements CacheItem {
    * that of the entry's words are fetched together, not one after the other.
    */
   #buildSlots(): void {
-    const { bytes } = this
     const words = this.#words
-    const first = this.#firstSlot
-    const mask = this.#slotMask
-    let previousStart = 0
-    let previousEnd = -1
+    const slots = this.#slots
+    const mask = slotCountOf(this.count) - 1
+    const start = this.#start
+    let lastStart = 0
+    let lastEnd = -1
     for (let entry = 0; entry < this.count; entry++) {
-      const start = words[entry * ENTRY_WORDS]!
-      const end = words[entry * ENTRY_WORDS + 1]! >>> 1
+      const word = this.#first + entry * ENTRY_WORDS
+      const keyStart = start + words[word]!
+      const keyEnd = start + (words[word + 1]! >>> 1)
       const isSame =
-        previousEnd >= 0 && compareRanges(bytes, start, end, bytes, previousStart, previousEnd) === 0
-      previousStart = start
-      previousEnd = end
+        lastEnd >= 0 && compareRanges(this.bytes, keyStart, keyEnd, this.bytes, lastStart, lastEnd) === 0
+      lastStart = keyStart
+      lastEnd = keyEnd
       if (isSame) continue
-      let slot = hashKey(bytes, start, end) & mask
-      while (words[first + 2 * slot] !== 0) slot = (slot + 1) & mask
-      words[first + 2 * slot] = entry + 1
-      words[first + 2 * slot + 1] = start
+      let slot = hashKey(this.bytes, keyStart, keyEnd) & mask
+      while (words[slots + 2 * slot] !== 0) slot = (slot + 1) & mask
+      words[slots + 2 * slot] = entry + 1
+      words[slots + 2 * slot + 1] = words[word]!
     }
-    this.#hasSlots = true
+    words[this.#first - HEADER_WORDS + FLAGS_WORD]! |= HAS_SLOTS
+  }
+
+  /** The words of the entries, and the high words of their distances. */
+  #copyWords(into: Uint32Array, at: number, highsAt: number): void {
+    const words = this.#words
+    const first = this.#first
+    const length = this.count * ENTRY_WORDS + 1
+    for (let i = 0; i < length; i++) into[at + i] = words[first + i]!
+    const highs = this.#highs
+    if (highs > 0) for (let i = 0; i < this.count; i++) into[highsAt + i] = words[highs + i]!
   }
 }
-
-/** Doubles only for segments that span four thousand million positions. */
-type Words = Uint32Array | Float64Array
 
 /** A power of two, so that two in three are used at most. */
 function slotCountOf(count: number): number {
-  let slots = 4
-  while (slots < count * 1.5) slots *= 2
-  return slots
-}
-
-/** Fills in the words of the entries, or larger ones where they do not fit; undefined if the block is not sound. */
-function readWords(numbers: Varints, bytes: Bytes, count: number, small: Uint32Array): Words | undefined {
-  const end = count * ENTRY_WORDS
-  if (!readColumn(numbers, bytes, small, 1, end) || !readColumn(numbers, bytes, small, 0, end))
-    return undefined
-  const words = readDistances(numbers, bytes, small, end)
-  let at = numbers.at
-  for (let word = 0; word < end; word += ENTRY_WORDS) {
-    const value = words[word]!
-    const keyEnd = at + words[word + 1]!
-    words[word] = at
-    words[word + 1] = keyEnd * 2 + (value & 1)
-    at = keyEnd + (value >>> 1)
-    if (value > 0 && value < EXPIRY_BYTES * 2 && (value & 1) === 0) return undefined
-    if (at > bytes.length) return undefined
-  }
-  words[end] = at
-  return numbers.isSound && at === bytes.length ? words : undefined
-}
-
-// Hot: three times for every block that is loaded (bench/read.bench.js).
-/** Reads a number for each entry, into word `column` of it; false if one is larger than a word. */
-function readColumn(
-  numbers: Varints,
-  bytes: Bytes,
-  words: Uint32Array,
-  column: number,
-  end: number,
-): boolean {
-  let { at } = numbers
-  // One or two bytes, as nearly all are, by hand: the method takes three times as long.
-  for (let word = column; word < end; word += ENTRY_WORDS) {
-    const first = bytes[at]!
-    if (first < 128) {
-      words[word] = first
-      at++
-      continue
-    }
-    const second = bytes[at + 1]!
-    if (second < 128) {
-      words[word] = first + (second - 1) * 128
-      at += 2
-      continue
-    }
-    numbers.at = at
-    const value = numbers.next()
-    words[word] = value
-    if (value > WORD_MAX) return false
-    at = numbers.at
-  }
-  numbers.at = at
-  return true
-}
-
-function readDistances(numbers: Varints, bytes: Bytes, words: Uint32Array, end: number): Words {
-  const start = numbers.at
-  if (readColumn(numbers, bytes, words, 2, end)) return words
-  numbers.at = start
-  const large = Float64Array.from(words)
-  for (let word = 2; word < end; word += ENTRY_WORDS) large[word] = numbers.next()
-  return large
+  return count < 3 ? 4 : 2 ** (32 - Math.clz32(Math.ceil(count * 1.5) - 1))
 }

@@ -1,9 +1,9 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, cloneBytes, EMPTY_BYTES } from '../util/bytes.js'
+import { type Bytes, EMPTY_BYTES } from '../util/bytes.js'
 import { Scratch } from '../util/scratch.js'
-import { type Block, BlockScratch, EntryFields } from './block.js'
-import type { GlimpseMemory } from './glimpses.js'
+import { Block, BlockScratch, EntryFields } from './block.js'
+import type { BlockMemory } from './cursor-memory.js'
 import type { ReadContext } from './read-context.js'
 import type { SegmentReader } from './segment-reader.js'
 
@@ -16,8 +16,10 @@ const SCAN_AFTER_BLOCKS = 4
 export interface SegmentIteratorOptions {
   /** Whether blocks that a scan loads go into the cache. If not, an entry is gone with the step after it. */
   readonly fillsCache: boolean
-  /** Where the block that is sought first may be read to; left out: only into memory of its own. */
-  readonly glimpses?: GlimpseMemory | undefined
+  /** Who looks at the blocks; left out: what was looked at stays as it is for good. */
+  readonly memory?: BlockMemory | undefined
+  /** Whether the block that is sought first may be one of `memory` alone. */
+  readonly mayGlimpse?: boolean
 }
 
 /** Walks one segment. Holds one block, and in a scan the raw bytes of the next few. */
@@ -28,18 +30,24 @@ export class SegmentIterator implements EntryIterator {
   /** For the blocks of a scan that does not fill the cache. */
   readonly #scratch: BlockScratch | undefined
   readonly #rawScratch = new Scratch()
+  readonly #memory: BlockMemory | undefined
   /** Until the first seek: what was read there stays as it is, however often others follow. */
-  #glimpses: GlimpseMemory | undefined
+  #mayGlimpse: boolean
   readonly #fields = new EntryFields()
+  /** On the block, where that is in the cache. */
+  readonly #view = new Block()
   #block: Block | undefined
   #blockNumber = -1
   #entry = 0
   #blocksInRow = 0
   /** For the blocks of a scan that the cache has no room for. */
   #ownScratch: BlockScratch | undefined
-  /** What `ownBytes` gives for `#ownBlock`. */
-  #own: Bytes | undefined
-  #ownBlock: Block | undefined
+  /** On copies of the bytes of blocks that the cache has. */
+  #ownView: Block | undefined
+  /** Whether nobody else has the bytes of the block. */
+  #isOwn = false
+  /** Whether somebody has asked for bytes that nobody else has. */
+  #givesOwn = false
   #raw: Buffer | undefined
   #rawFirst = 0
   #rawLast = -1
@@ -57,7 +65,8 @@ export class SegmentIterator implements EntryIterator {
     this.#reader = reader
     this.#context = context
     this.#scratch = options.fillsCache ? undefined : new BlockScratch()
-    this.#glimpses = options.glimpses
+    this.#memory = options.memory
+    this.#mayGlimpse = options.mayGlimpse ?? false
     this.positionMax = reader.properties.positionMax
   }
 
@@ -77,7 +86,7 @@ export class SegmentIterator implements EntryIterator {
     }
     const block = this.#seekBlock(number)
     const entry = block.lowerBound(key, 0, key.length)
-    if (entry < block.count) this.#standOn(block, number, entry)
+    if (entry < block.count) this.#standOn(block, entry)
     else this.#enter(number + 1, 0)
   }
 
@@ -89,34 +98,31 @@ export class SegmentIterator implements EntryIterator {
     }
     const block = this.#seekBlock(number)
     const entry = block.lowerBound(key, 0, key.length)
-    if (entry > 0) this.#standOn(block, number, entry - 1)
+    if (entry > 0) this.#standOn(block, entry - 1)
     else this.#enterAtEnd(number - 1)
   }
 
   // Hot: every step of a scan (bench/scan.bench.js).
   next(): void {
     const entry = this.#entry + 1
-    if (entry < this.#block!.count) this.#standOn(this.#block!, this.#blockNumber, entry)
+    if (entry < this.#block!.count) this.#standOn(this.#block!, entry)
     else this.#enter(this.#blockNumber + 1, 0)
   }
 
   prev(): void {
-    if (this.#entry > 0) this.#standOn(this.#block!, this.#blockNumber, this.#entry - 1)
+    if (this.#entry > 0) this.#standOn(this.#block!, this.#entry - 1)
     else this.#enterAtEnd(this.#blockNumber - 1)
   }
 
   ownBytes(): Bytes | undefined {
-    const block = this.#block!
-    if (block === this.#ownBlock) return this.#own
-    if (this.#blocksInRow < SCAN_AFTER_BLOCKS) return undefined
-    this.#ownBlock = block
-    this.#own = cloneBytes(block.bytes)
-    return this.#own
+    // From the next block on; the entries left of this one are copied one by one.
+    this.#givesOwn = true
+    return this.#isOwn ? this.bytes : undefined
   }
 
   #enter(number: number, entry: number): void {
     if (number < 0 || number >= this.#reader.index.count) this.isValid = false
-    else this.#standOn(this.#load(number), number, entry)
+    else this.#standOn(this.#load(number), entry)
   }
 
   #enterAtEnd(number: number): void {
@@ -125,14 +131,12 @@ export class SegmentIterator implements EntryIterator {
       return
     }
     const block = this.#load(number)
-    this.#standOn(block, number, block.count - 1)
+    this.#standOn(block, block.count - 1)
   }
 
-  #standOn(block: Block, number: number, entry: number): void {
+  #standOn(block: Block, entry: number): void {
     const fields = this.#fields
     block.read(entry, fields)
-    this.#block = block
-    this.#blockNumber = number
     this.#entry = entry
     this.isValid = true
     this.bytes = block.bytes
@@ -147,10 +151,10 @@ export class SegmentIterator implements EntryIterator {
   #seekBlock(number: number): Block {
     this.#blocksInRow = 0
     this.#aheadBytes = READ_AHEAD_FIRST
-    if (!this.#glimpses) return this.#load(number)
-    const block = this.#reader.block(number, this.#context, this.#glimpses)
-    this.#glimpses = undefined
-    return block
+    if (!this.#mayGlimpse) return this.#load(number)
+    const block = this.#reader.block(number, this.#context, this.#view, this.#memory, true)
+    this.#mayGlimpse = false
+    return this.#take(number, block)
   }
 
   #load(number: number): Block {
@@ -158,17 +162,32 @@ export class SegmentIterator implements EntryIterator {
     this.#blocksInRow = number === this.#blockNumber + 1 ? this.#blocksInRow + 1 : 0
     const isScan = this.#blocksInRow >= SCAN_AFTER_BLOCKS
     const reader = this.#reader
-    if (!isScan || reader.isCached(number) || (!this.#context.mayBlock && !reader.isQuick)) {
-      return reader.block(number, this.#context)
+    const isCached = reader.isCached(number)
+    if (!isScan || isCached || (!this.#context.mayBlock && !reader.isQuick)) {
+      const block = reader.block(number, this.#context, this.#view, this.#memory)
+      return isScan && isCached && this.#givesOwn ? this.#takeCopy(number, block) : this.#take(number, block)
     }
     if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
-    if (this.#scratch || reader.cacheHasRoom)
-      return reader.decodeRaw(this.#raw!, this.#rawFirst, number, this.#scratch)
+    const raw = this.#raw!
+    if (this.#scratch) return this.#take(number, reader.decodeRaw(raw, this.#rawFirst, number, this.#scratch))
+    if (reader.cacheHasRoom)
+      return this.#take(number, reader.keepRaw(raw, this.#rawFirst, number, this.#view, this.#memory))
     // The next one would push it out of the cache again: its bytes are given away instead.
     this.#ownScratch ??= new BlockScratch()
-    this.#ownBlock = reader.decodeOwn(this.#raw!, this.#rawFirst, number, this.#ownScratch)
-    this.#own = this.#ownBlock.bytes
-    return this.#ownBlock
+    return this.#take(number, reader.decodeOwn(raw, this.#rawFirst, number, this.#ownScratch), true)
+  }
+
+  #takeCopy(number: number, block: Block): Block {
+    this.#ownView ??= new Block()
+    this.#ownView.placeOn(block, block.cloneBytes())
+    return this.#take(number, this.#ownView, true)
+  }
+
+  #take(number: number, block: Block, isOwn = false): Block {
+    this.#block = block
+    this.#blockNumber = number
+    this.#isOwn = isOwn
+    return block
   }
 
   #readAhead(first: number): void {

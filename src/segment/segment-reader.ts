@@ -1,5 +1,5 @@
+import type { BlockCache } from '../cache/block-cache.js'
 import type { RecentlyMissed } from '../cache/recently-missed.js'
-import type { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env, File } from '../env/env.js'
 import type { FileDecryptor } from '../env/file-cipher.js'
 import { joinPath, segmentFileName } from '../env/file-names.js'
@@ -10,13 +10,13 @@ import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
 import type { Bytes } from '../util/bytes.js'
 import { compareRanges, equalRange } from '../util/bytes.js'
-import { Scratch } from '../util/scratch.js'
+import type { Scratch } from '../util/scratch.js'
 import type { BlobFiles } from './blob-files.js'
 import { blobBytesOf } from './blob-uses.js'
 import { Block, BlockScratch, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
+import type { BlockMemory } from './cursor-memory.js'
 import { Filter } from './filter.js'
-import type { GlimpseMemory } from './glimpses.js'
 import { IndexBlock } from './index-block.js'
 import { BlockNeeded, type BlockSource, type ReadContext } from './read-context.js'
 import type { ReadPacer } from './read-pacer.js'
@@ -34,7 +34,7 @@ import type { SegmentMeta } from './segment-meta.js'
 export interface SegmentHost {
   readonly env: Env
   readonly directory: string
-  readonly cache: WeightedCache
+  readonly cache: BlockCache
   /** Blocks that point reads missed, while the cache is full. */
   readonly missed: RecentlyMissed
   readonly pacer: ReadPacer
@@ -47,15 +47,18 @@ export interface SegmentHost {
 /** Blocks that a slow disk is asked for at once when a scan runs out. */
 const LOAD_AHEAD_BLOCKS = 16
 
-/** Sections up to this are decompressed into memory that is used again, and copied from there once. */
+/** Sections up to this are read into memory that is used again, and copied from there once. */
 const SCRATCH_SECTION_MAX = 64 * 1024
 /** Segments have fewer blocks as a rule, so that numbers of blocks tell them apart. */
 const BLOCK_NUMBERS = 2 ** 20
-const plainScratch = new Scratch()
-const fileScratch = new Scratch()
+/** For blocks that are on their way to the cache, or to memory of their own. */
+const loadScratch = new BlockScratch()
 const pointScratch = new BlockScratch()
+const pointView = new Block()
+/** Borrows what is never given back. */
+const FOR_GOOD = {}
 /** For point reads: until the next one. */
-const POINT_GLIMPSE: GlimpseMemory = { take: () => pointScratch }
+const POINT_MEMORY: BlockMemory = { take: () => pointScratch, borrow: () => undefined }
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
 export class SegmentReader implements BlockSource<Block> {
@@ -67,7 +70,9 @@ export class SegmentReader implements BlockSource<Block> {
   readonly #host: SegmentHost
   readonly #file: File
   readonly #decryptor: FileDecryptor | undefined
-  readonly #blocks: (Block | undefined)[]
+  /** Where each block is in the cache; 0: it is not. */
+  readonly #places: Uint32Array
+  readonly #owner: number
   readonly #fields = new EntryFields()
   #isClosed = false
 
@@ -105,7 +110,8 @@ export class SegmentReader implements BlockSource<Block> {
       this.#file.close()
       throw error
     }
-    this.#blocks = new Array(this.index.count).fill(undefined)
+    this.#places = new Uint32Array(this.index.count)
+    this.#owner = host.cache.register(this.#places)
   }
 
   get path(): string {
@@ -114,7 +120,7 @@ export class SegmentReader implements BlockSource<Block> {
 
   /** Bytes that stay in memory while the segment is open. */
   get tableBytes(): number {
-    return this.index.sizeBytes + this.#filter.sizeBytes + this.#blocks.length * 8
+    return this.index.sizeBytes + this.#filter.sizeBytes + this.#places.byteLength
   }
 
   // Hot: every point read that the memtables don't answer (bench/read.bench.js).
@@ -136,8 +142,9 @@ export class SegmentReader implements BlockSource<Block> {
     if (!this.#filter.mayHold(hash)) return undefined
     const number = this.index.find(key, keyStart, keyEnd)
     if (number === this.index.count) return undefined
-    const glimpse = isBorrowed ? POINT_GLIMPSE : undefined
-    const block = this.#inMemory(number, context, number) ?? this.#readOne(number, glimpse)
+    const memory = isBorrowed ? POINT_MEMORY : undefined
+    const block =
+      this.#inMemory(number, context, number, pointView) ?? this.#readOne(number, pointView, memory)
     let entry = block.find(key, keyStart, keyEnd, hash)
     if (entry < 0) return undefined
     fields.isFleeting = block.isFleeting
@@ -150,64 +157,86 @@ export class SegmentReader implements BlockSource<Block> {
         return undefined
       }
     }
-    return block.bytes
+    return isBorrowed ? block.bytes : fields.cloneEntry(block.bytes)
   }
 
   /**
    * A block from the cache or the file. May throw `BlockNeeded`.
-   * @param glimpse where it may be read to if the cache has no place for it; left out: into memory of its own.
+   * @param view what is placed on it, if it is in the cache.
+   * @param memory who looks at it; left out: what was looked at stays as it is for good.
+   * @param isGlimpse whether it may be read to where only `memory` has it, if the cache has no place for it.
    */
-  block(number: number, context: ReadContext, glimpse?: GlimpseMemory): Block {
+  block(number: number, context: ReadContext, view: Block, memory?: BlockMemory, isGlimpse = false): Block {
     const last = Math.min(number + LOAD_AHEAD_BLOCKS, this.index.count) - 1
-    return this.#inMemory(number, context, last) ?? this.#readOne(number, glimpse)
+    const block =
+      this.#inMemory(number, context, last, view) ??
+      this.#readOne(number, view, isGlimpse ? memory : undefined)
+    if (block === view) this.#borrow(number, memory)
+    return block
+  }
+
+  #borrow(number: number, memory: BlockMemory | undefined): void {
+    const region = this.#host.cache.regionOf(this.#places[number]!)
+    if (memory) memory.borrow(region)
+    else region.borrow(FOR_GOOD)
   }
 
   /**
    * A block that is in memory, or undefined if it may be read at once.
    * @throws BlockNeeded blocks up to `last`, where the disk is slow.
    */
-  #inMemory(number: number, context: ReadContext, last: number): Block | undefined {
-    const cached = this.#blocks[number]
-    if (cached !== undefined) {
-      cached.isTouched = true
-      this.#host.blockReads.hits++
-      return cached
+  #inMemory(number: number, context: ReadContext, last: number, view: Block): Block | undefined {
+    const place = this.#places[number]!
+    const { cache, blockReads, pacer } = this.#host
+    if (place !== 0) {
+      const region = cache.regionOf(place)
+      const at = cache.payloadAt(place)
+      cache.touch(region, at)
+      view.placeIn(region, at)
+      blockReads.hits++
+      return view
     }
-    this.#host.blockReads.misses++
+    blockReads.misses++
     const loaded = context.loaded(this, number)
-    if (!loaded && !context.mayBlock && !this.#host.pacer.isQuick) throw new BlockNeeded(this, number, last)
+    if (!loaded && !context.mayBlock && !pacer.isQuick) throw new BlockNeeded(this, number, last)
     return loaded
   }
 
-  #readOne(number: number, glimpse: GlimpseMemory | undefined): Block {
+  #readOne(number: number, view: Block, glimpse: BlockMemory | undefined): Block {
     const { cache, missed } = this.#host
     const isLetGo = glimpse !== undefined && !cache.hasRoom && this.#sizeOf(number) <= SCRATCH_SECTION_MAX
-    if (!isLetGo) return this.#keep(number, this.#readInto(fileScratch, number))
-    if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) {
-      const scratch = glimpse.take()
-      return this.#readInto(scratch.file, number, scratch)
-    }
-    const block = this.#readInto(fileScratch, number)
+    if (!isLetGo) return this.#load(number, view)
+    if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) return this.#read(number, glimpse.take())
+    const block = this.#load(number, view)
     // It came again: others that come once must not push it out.
-    block.isTouched = true
-    return this.#keep(number, block)
+    const place = this.#places[number]!
+    if (place !== 0) cache.touch(cache.regionOf(place), cache.payloadAt(place))
+    return block
   }
 
-  /** @param scratch for a block that lives until the next one there; left out: in memory of its own. */
-  #readInto(file: Scratch, number: number, scratch?: BlockScratch): Block {
+  #read(number: number, scratch: BlockScratch): Block {
     const sizeBytes = this.#sizeOf(number)
-    const bytes = sizeBytes <= SCRATCH_SECTION_MAX ? file.take(sizeBytes) : Buffer.allocUnsafeSlow(sizeBytes)
+    const bytes = scratch.file.take(sizeBytes)
     this.#host.pacer.time(() => readFully(this.#file, bytes, this.index.offsetOf(number)))
     return this.#decode(bytes, 0, number, scratch)
+  }
+
+  /** Reads a block for the cache: `view` there, or where it has no room for it, one in memory of its own. */
+  #load(number: number, view: Block): Block {
+    const sizeBytes = this.#sizeOf(number)
+    if (sizeBytes <= SCRATCH_SECTION_MAX) return this.#keep(number, this.#read(number, loadScratch), view)
+    const bytes = Buffer.allocUnsafeSlow(sizeBytes)
+    this.#host.pacer.time(() => readFully(this.#file, bytes, this.index.offsetOf(number)))
+    return this.#keep(number, this.#decode(bytes, 0, number), view)
   }
 
   #sizeOf(number: number): number {
     return this.index.endOf(number) - this.index.offsetOf(number)
   }
 
-  /** Blocks [first, last] that are in the cache already, or undefined: a scan reads several at once then. */
+  /** Whether a block is in the cache: a scan reads several at once if not. */
   isCached(number: number): boolean {
-    return this.#blocks[number] !== undefined
+    return this.#places[number] !== 0
   }
 
   /** The file's bytes of the blocks [first, last], read at once. For scans and for compaction. */
@@ -218,17 +247,22 @@ export class SegmentReader implements BlockSource<Block> {
     return bytes
   }
 
-  /** A block out of `readRaw(first, …)`: for the cache, or in `scratch` and alive as long as `raw`. */
-  decodeRaw(raw: Buffer, first: number, number: number, scratch: BlockScratch | undefined): Block {
-    const at = this.index.offsetOf(number) - this.index.offsetOf(first)
-    if (scratch) return this.#decode(raw, at, number, scratch)
-    return this.#keep(number, this.#decode(raw, at, number))
+  /** A block out of `readRaw(first, …)`, in `scratch` and alive as long as `raw`. */
+  decodeRaw(raw: Buffer, first: number, number: number, scratch: BlockScratch): Block {
+    return this.#decode(raw, this.index.offsetOf(number) - this.index.offsetOf(first), number, scratch)
   }
 
   /** As `decodeRaw`, with bytes that nobody else has; the block itself lives until the next one in `scratch`. */
   decodeOwn(raw: Buffer, first: number, number: number, scratch: BlockScratch): Block {
+    return this.#decode(raw, this.index.offsetOf(number) - this.index.offsetOf(first), number, scratch, true)
+  }
+
+  /** A block out of `readRaw(first, …)` that goes into the cache, as by `block`. */
+  keepRaw(raw: Buffer, first: number, number: number, view: Block, memory?: BlockMemory): Block {
     const at = this.index.offsetOf(number) - this.index.offsetOf(first)
-    return this.#decode(raw, at, number, scratch, true)
+    const block = this.#keep(number, this.#decodeForCache(raw, at, number), view)
+    if (block === view) this.#borrow(number, memory)
+    return block
   }
 
   /** Whether the cache takes a block without letting go of another. */
@@ -247,11 +281,10 @@ export class SegmentReader implements BlockSource<Block> {
     await readFullyAsync(this.#file, bytes, start)
     const blocks = new Map<number, Block>()
     for (let number = first; number <= last; number++) {
-      const cached = this.#blocks[number]
-      blocks.set(
-        number,
-        cached ?? this.#keep(number, this.#decode(bytes, this.index.offsetOf(number) - start, number)),
-      )
+      const block = this.#decodeForCache(bytes, this.index.offsetOf(number) - start, number)
+      if (!this.#isClosed && this.#places[number] === 0)
+        block.keepIn(this.#host.cache, this.#owner, number, pointView)
+      blocks.set(number, asOwn(block))
     }
     return blocks
   }
@@ -271,24 +304,36 @@ export class SegmentReader implements BlockSource<Block> {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const cached of this.#blocks) if (cached) this.#host.cache.remove(cached)
-    this.#blocks.length = 0
+    this.#host.cache.release(this.#owner)
     this.#file.close()
   }
 
-  #keep(number: number, block: Block): Block {
-    if (this.#isClosed) return block
-    if (this.#host.cache.add(block) && block.slot >= 0) block.keepIn(this.#blocks, number)
-    return block
+  #keep(number: number, block: Block, view: Block): Block {
+    const isKept = !this.#isClosed && block.keepIn(this.#host.cache, this.#owner, number, view)
+    return isKept ? view : asOwn(block)
   }
 
-  #decode(bytes: Buffer, at: number, number: number, scratch?: BlockScratch, isOwn = false): Block {
+  #decodeForCache(bytes: Buffer, at: number, number: number): Block {
+    const isSmall = this.#sizeOf(number) <= SCRATCH_SECTION_MAX
+    return this.#decode(bytes, at, number, isSmall ? loadScratch : undefined)
+  }
+
+  /**
+   * @param scratch where the block goes, which keeps `bytes` if it may; left out: into memory of its own.
+   * @param isOwn whether its bytes, at least, get memory of their own.
+   */
+  #decode(
+    bytes: Buffer,
+    at: number,
+    number: number,
+    scratch?: BlockScratch,
+    isOwn = scratch === undefined,
+  ): Block {
     const offset = this.index.offsetOf(number)
     const sizeBytes = this.index.endOf(number) - offset
-    const isCopied = !scratch && sizeBytes <= SCRATCH_SECTION_MAX
-    const into = isCopied ? plainScratch : isOwn ? undefined : scratch?.bytes
+    const into = isOwn ? undefined : scratch?.bytes
     const payload = decodeSection(bytes, at, at + sizeBytes, this.path, offset, this.#decryptor, into)
-    const block = Block.parse(payload, isCopied, scratch)
+    const block = Block.parse(payload, scratch)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
     const { range } = this.meta
@@ -306,4 +351,9 @@ export class SegmentReader implements BlockSource<Block> {
     readFully(this.#file, bytes, handle.offset)
     return decodeSection(bytes, 0, bytes.length, this.path, handle.offset, this.#decryptor)
   }
+}
+
+/** The same block, for good. */
+function asOwn(block: Block): Block {
+  return block === loadScratch.block ? block.clone() : block
 }

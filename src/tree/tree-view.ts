@@ -230,11 +230,11 @@ export class TreeView {
       const readers = after < 0 ? level.readers : level.readers.filter(({ meta }) => meta.positionMax > after)
       const metas = readers === level.readers ? level.metas : readers.map(({ meta }) => meta)
       if (metas.length === 0) continue
-      let { glimpses } = options
+      let isFirst = true
       const open = (index: number) => {
-        const segmentOptions = { fillsCache: options.fillsCache, glimpses }
-        // Each segment that a cursor comes to would take more of it.
-        glimpses = undefined
+        // Each segment that a cursor comes to would take more memory for glimpses.
+        const segmentOptions = isFirst ? options : { ...options, mayGlimpse: false }
+        isFirst = false
         return new SegmentIterator(readers[index]!, context, segmentOptions)
       }
       iterators.push(metas.length === 1 ? open(0) : new LevelIterator(metas, open))

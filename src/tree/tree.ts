@@ -1,6 +1,6 @@
+import { BlockCache } from '../cache/block-cache.js'
 import { RecentlyMissed } from '../cache/recently-missed.js'
 import { RowCache } from '../cache/row-cache.js'
-import { WeightedCache } from '../cache/weighted-cache.js'
 import type { Env } from '../env/env.js'
 import type { FileRemover } from '../env/file-remover.js'
 import type { Position } from '../key/position.js'
@@ -45,7 +45,7 @@ export class Tree {
   readonly directory: string
   readonly options: TreeOptions
   readonly versions: VersionSet
-  readonly cache: WeightedCache
+  readonly cache: BlockCache
   readonly rows: RowCache
   readonly segments: SegmentSet
   /** How often a block was in the cache, or not. */
@@ -77,7 +77,7 @@ export class Tree {
   /** Opens every segment of the current version. @throws VarveError `VARVE_CORRUPTION`. */
   static async open(setup: TreeSetup, active: Memtable): Promise<Tree> {
     const { env, directory, options, versions } = setup
-    const cache = new WeightedCache(options.memory)
+    const cache = new BlockCache(options.memory)
     const host = {
       env,
       directory,

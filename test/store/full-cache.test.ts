@@ -12,16 +12,18 @@ const OPTIONS = { ...TINY, memory: 65_536, memtableBytes: 8192, segmentBytes: 32
 const keyAt = (index: number) => `key-${String(index).padStart(5, '0')}`
 
 describe.each([
-  'lz4',
-  'none',
-] as const)(`a store much larger than its cache, %s (seed ${SEED})`, (compression) => {
+  ['lz4', OPTIONS],
+  ['none', OPTIONS],
+  // Several blocks in each region of the cache.
+  ['none', { ...OPTIONS, memory: 262_144, blockBytes: 256 }],
+] as const)(`a store much larger than its cache, %s, %j (seed ${SEED})`, (compression, options) => {
   let db: OpenedStore['db']
   const random = new SeededRandom(SEED)
   const model = new Map<string, string>()
   let sorted: string[] = []
 
   beforeAll(async () => {
-    ;({ db } = await openMemory({ ...OPTIONS, compression }))
+    ;({ db } = await openMemory({ ...options, compression }))
     for (let round = 0; round < 3; round++) {
       for (let index = 0; index < KEYS; index++) {
         if (round > 0 && random.below(3) > 0) continue

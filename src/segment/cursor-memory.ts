@@ -1,0 +1,42 @@
+import type { CacheRegion } from '../cache/cache-region.js'
+import { BlockScratch } from './block.js'
+
+/** The memory of blocks that somebody looks at. */
+export interface BlockMemory {
+  /** For a block that is looked into and let go, because a full cache has no place for it. */
+  take(): BlockScratch
+  /** A block of the region is looked at. */
+  borrow(region: CacheRegion): void
+}
+
+/** Enough for the cursors that are open at once, as a rule; what more of them took is left to the collector. */
+const FREE_MAX = 64
+
+/**
+ * The memory of the blocks that one cursor looks at, until it is closed: nothing writes over what it may still look at.
+ * What it took goes to the next cursor, since taking new memory costs as much as reading the block.
+ */
+export class CursorMemory implements BlockMemory {
+  static readonly #free: BlockScratch[] = []
+  readonly #taken: BlockScratch[] = []
+  readonly #borrowed: CacheRegion[] = []
+
+  take(): BlockScratch {
+    const scratch = CursorMemory.#free.pop() ?? new BlockScratch()
+    this.#taken.push(scratch)
+    return scratch
+  }
+
+  borrow(region: CacheRegion): void {
+    if (region.borrow(this)) this.#borrowed.push(region)
+  }
+
+  /** Idempotent. Nothing that stands in the blocks may be looked at any more. */
+  close(): void {
+    for (const scratch of this.#taken)
+      if (CursorMemory.#free.length < FREE_MAX) CursorMemory.#free.push(scratch)
+    for (const region of this.#borrowed) region.giveBack()
+    this.#taken.length = 0
+    this.#borrowed.length = 0
+  }
+}
