@@ -168,7 +168,7 @@ export class BlockCache {
     const head = this.#head
     if (head && head.end + units <= head.units) return head
     if (head) this.#queue.push(head)
-    this.#head = this.#spare.pop() ?? this.#freshRegion() ?? this.#usedRegion()
+    this.#head = this.#spare.pop() ?? this.#freshRegion() ?? this.#usedRegion(units)
     return this.#head
   }
 
@@ -177,8 +177,9 @@ export class BlockCache {
     return this.#allocate(this.#regionUnits, false)
   }
 
-  /** The oldest region, with what was touched in it. */
-  #usedRegion(): CacheRegion | undefined {
+  /** The oldest region, with what was touched in it, and room for so many units. */
+  #usedRegion(units: number): CacheRegion | undefined {
+    const keptMax = Math.min(this.#regionUnits * KEPT_MAX, this.#regionUnits - units)
     for (let victim = this.#victim(); victim; victim = this.#victim()) {
       if (victim.isDedicated) {
         this.#passDedicated(victim)
@@ -187,13 +188,13 @@ export class BlockCache {
         continue
       }
       if (!victim.isLent) {
-        this.#moveTouched(victim, victim, victim.units * KEPT_MAX)
+        this.#moveTouched(victim, victim, keptMax)
         victim.isUsedAgain = true
         return victim
       }
       // Somebody may still look at it: it goes to the collector.
       const fresh = this.#allocate(this.#regionUnits, false)
-      this.#moveTouched(victim, fresh, fresh.units * KEPT_MAX)
+      this.#moveTouched(victim, fresh, keptMax)
       fresh.isUsedAgain = true
       this.#free(victim)
       return fresh

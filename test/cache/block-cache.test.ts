@@ -137,17 +137,18 @@ describe('the block cache', () => {
     owner.check()
   })
 
-  it('makes room where everything is touched', () => {
+  it('makes room where everything is touched, for small records and for large ones', () => {
     const cache = new BlockCache(MEMORY)
     cache.setCapacity(4 * REGION)
     const owner = new Owner(cache)
     const count = fill(cache, owner)
     for (let number = count; number < NUMBERS; number++) {
       for (let other = 0; other < number; other++) if (owner.has(other)) owner.touch(other)
-      expect(owner.add(number, filled(REGION / 16 - RECORD_HEADER_BYTES, 7))).toBe(true)
+      const share = number % 7 === 0 ? 4 : 16
+      expect(owner.add(number, filled(REGION / share - RECORD_HEADER_BYTES, 7))).toBe(true)
     }
     expect(cache.weight).toBe(4 * REGION)
-    expect(owner.count).toBeGreaterThan(count * 0.8)
+    expect(owner.count).toBeGreaterThan(20)
     owner.check()
   })
 
