@@ -20,9 +20,9 @@ import { SegmentIterator } from '../segment/segment-iterator.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
 import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import { unreachable } from '../util/assert.js'
-import { asBuffer, type Bytes } from '../util/bytes.js'
+import { asBuffer } from '../util/bytes.js'
 import { jobHost } from './job-host.js'
-import type { AnyJob, AnyResult, FlushJob, MergeJob, SegmentsWritten, VerifyJob } from './segment-job.js'
+import type { AnyJob, AnyResult, FlushedLog, FlushJob, MergeJob, SegmentsWritten, VerifyJob } from './segment-job.js'
 import { verifyBlob, verifySegment } from './verify-segment.js'
 import { writeSegments } from './write-segments.js'
 
@@ -43,20 +43,28 @@ export function runJob(env: Env, job: AnyJob): Generator<void, AnyResult> {
 }
 
 function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
-  const bytes = asBuffer(new Uint8Array(job.memory, 0, job.logBytes))
-  const entries = yield* collectEntries(bytes, job)
-  const iterator = new RunIterator(entries, entries.sorted())
-  return yield* writeSegments(env, job, iterator, entries.tombstones, job.basePosition)
+  const runs: RunIterator[] = []
+  const tombstones: RangeTombstone[] = []
+  for (const log of job.logs) {
+    const entries = yield* collectEntries(log, job.directory)
+    runs.push(new RunIterator(entries, entries.sorted()))
+    tombstones.push(...entries.tombstones)
+    yield
+  }
+  const [only] = runs
+  const input = runs.length === 1 ? only! : new MergingIterator(runs)
+  return yield* writeSegments(env, job, input, tombstones, job.logs[0]!.basePosition)
 }
 
-function* collectEntries(bytes: Bytes, job: FlushJob): Generator<void, LogEntries> {
-  const header = readLogHeader(bytes, job.directory)
-  if (!header) throw corruption(job.directory, 0, 'log memory without a header')
+function* collectEntries(log: FlushedLog, directory: string): Generator<void, LogEntries> {
+  const bytes = asBuffer(new Uint8Array(log.memory, 0, log.logBytes))
+  const header = readLogHeader(bytes, directory)
+  if (!header) throw corruption(directory, 0, 'log memory without a header')
   const seed = logSeed(header.storeId, header.number)
-  const entries = new LogEntries(bytes, job.basePosition)
+  const entries = new LogEntries(bytes, log.basePosition)
   for (let at = LOG_HEADER_BYTES; at < bytes.length; ) {
     // The checksum again: it is what tells a bug that scribbled over shared memory from data.
-    if (!isFrame(bytes, at, seed)) throw corruption(job.directory, at, 'a damaged frame in log memory')
+    if (!isFrame(bytes, at, seed)) throw corruption(directory, at, 'a damaged frame in log memory')
     const frame = readFrameHeader(bytes, at)
     let batch = at + FRAME_HEADER_BYTES + frame.cipherBytes
     for (let i = 0; i < frame.batchCount && frame.kind !== FRAME_END; i++) {

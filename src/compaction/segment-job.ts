@@ -23,12 +23,18 @@ export interface OutputOptions extends Job {
   readonly olderRanges: readonly KeyRange[]
 }
 
-/** Writes a memtable as segments of level 0, out of its log memory. */
-export interface FlushJob extends OutputOptions {
-  readonly kind: 'flush'
+/** Log memory that a memtable stands on. */
+export interface FlushedLog {
   readonly memory: SharedArrayBuffer
   readonly logBytes: number
+  /** The position before the first one in it. */
   readonly basePosition: Position
+}
+
+/** Writes memtables that follow one another as one segment of level 0, out of their log memory, oldest first. */
+export interface FlushJob extends OutputOptions {
+  readonly kind: 'flush'
+  readonly logs: readonly FlushedLog[]
 }
 
 /** Merges sorted runs, newest first, into new segments. */

@@ -1,5 +1,6 @@
 import type { Env } from '../env/env.js'
 import type { EntryIterator } from '../iterator/entry-iterator.js'
+import { MergingIterator } from '../iterator/merging-iterator.js'
 import { KIND_DEL } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
@@ -52,9 +53,11 @@ function* copyVisible(
   let entriesDropped = 0
   let tombstoneHorizon = 0
   let isKeyOpen = false
+  const merging = input instanceof MergingIterator ? input : undefined
   for (input.seekToFirst(); input.isValid; input.next()) {
     if (++entriesRead % ENTRIES_PER_STEP === 0) yield
-    const { bytes, keyStart, keyEnd, position } = input
+    const entry = merging ? merging.current : input
+    const { bytes, keyStart, keyEnd, position } = entry
     const isNewKey = key.take(bytes, keyStart, keyEnd)
     const stripe = stripeOf(position, snapshots)
     const isSeen = isNewKey || stripe !== lastStripe
@@ -64,12 +67,12 @@ function* copyVisible(
       entriesDropped++
       continue
     }
-    if (input.kind === KIND_DEL && stripe === 0 && !older.mayHold(bytes, keyStart, keyEnd)) {
+    if (entry.kind === KIND_DEL && stripe === 0 && !older.mayHold(bytes, keyStart, keyEnd)) {
       tombstoneHorizon = Math.max(tombstoneHorizon, position)
       entriesDropped++
       continue
     }
-    output.add(input, !isKeyOpen)
+    output.add(entry, !isKeyOpen)
     isKeyOpen = true
   }
   return { entriesRead, entriesDropped, tombstoneHorizon }

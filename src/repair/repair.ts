@@ -258,9 +258,7 @@ class Repair {
       const flushed = await this.#write({
         kind: 'flush',
         ...this.#output(1, Number.MAX_SAFE_INTEGER, [ALL_KEYS]),
-        memory,
-        logBytes,
-        basePosition,
+        logs: [{ memory, logBytes, basePosition }],
       })
       found.push(...flushed.map((meta) => ({ level: 0, meta })))
     }

@@ -17,6 +17,8 @@ import type { TreeEvent } from './tree-events.js'
 
 const FLUSH_LANE = 0
 const MERGE_LANE = 1
+/** So many full memtables become one segment at most: all of them stay in memory until it is written. */
+const MEMTABLES_TOGETHER = 2
 /** Of a blob file, that a compaction of the whole range leaves. */
 const COMPACTED_GARBAGE_SHARE = 0.1
 
@@ -26,15 +28,16 @@ export interface SchedulerHooks {
    * and durable.
    */
   onWritten(memtable: Memtable): Promise<boolean>
-  /** A memtable is in segments, durably. */
+  /** A memtable, and every older one, is in segments, durably. */
   onFlushed(memtable: Memtable): void
   /** Background work failed for good: no write may be taken any more. */
   onFailure(error: unknown): void
   emit(event: TreeEvent): void
 }
 
-/** A memtable that is being written, undefined where there is nothing to write. */
+/** Memtables that are being written as one segment, oldest first; undefined where there is nothing to write. */
 interface WrittenAhead {
+  readonly memtables: readonly Memtable[]
   readonly written: Promise<SegmentsWritten | undefined>
 }
 
@@ -154,48 +157,49 @@ export class Scheduler {
     this.#hooks.onFailure(error)
   }
 
-  /** What is written is installed while the thread writes the next memtable already. */
+  /** What is written is installed while the thread writes the next memtables already. */
   async #flushAll(): Promise<void> {
     let ahead: WrittenAhead | undefined
-    for (let memtable = this.#tree.waiting[0]; memtable; memtable = this.#tree.waiting[0]) {
+    while (this.#tree.waiting.length > 0) {
       if (this.#isStopped && !ahead) return
-      ahead = await this.#flush(memtable, ahead ?? this.#write(memtable, []))
+      ahead = await this.#flush(ahead ?? this.#write(this.#tree.waiting, []))
     }
   }
 
-  /** Flushes the oldest memtable and starts to write the one after it, which it returns. */
-  async #flush(memtable: Memtable, { written }: WrittenAhead): Promise<WrittenAhead | undefined> {
+  /** Flushes the oldest memtables and starts to write those after them, which it returns. */
+  async #flush({ memtables, written }: WrittenAhead): Promise<WrittenAhead | undefined> {
     const { clock } = this.#tree.env
     const startMs = clock.monotonicMs()
     const tree = this.#tree
-    const { logNumber } = memtable
+    const newest = memtables[memtables.length - 1]!
+    const { logNumber } = newest
     this.#hooks.emit({ type: 'flush.began', logNumber })
     const result = await written
     const segments = result ? withBuffers(result) : []
-    const next = this.#isStopped ? undefined : tree.waiting[1]
-    const ahead = next && this.#write(next, segments)
+    const next = this.#isStopped ? [] : tree.waiting.slice(memtables.length)
+    const ahead = next.length > 0 ? this.#write(next, segments) : undefined
     const blobs = result?.blobs ?? []
     const sizeBytes = bytesOf(segments) + bytesOf(blobs)
     const added = segments.map((meta) => ({ level: 0, meta }))
-    const flushedPosition = memtable.lastPosition
-    const isKept = await this.#hooks.onWritten(memtable)
+    const flushedPosition = newest.lastPosition
+    const firstLogNumber = await this.#firstKeptLog(memtables)
     await tree.install(
       {
         added,
         blobs,
         flushedPosition,
         logNumber: logNumber + 1,
-        // What may be left of a file that was never synced is no history.
-        ...(isKept ? {} : { firstLogNumber: logNumber + 1 }),
+        ...(firstLogNumber === undefined ? {} : { firstLogNumber }),
         flushedBytes: sizeBytes,
         tombstoneHorizon: result?.tombstoneHorizon ?? 0,
-        cursors: memtable.cursors,
-        ...checksumOf(memtable, tree.version),
+        // Not merged: one that was dropped is empty in the edit, and so removes what the version has.
+        cursors: new Map(memtables.flatMap(({ cursors }) => [...cursors])),
+        ...checksumOf(memtables, tree.version),
       },
-      memtable,
+      memtables,
     )
     this.counts.flushes++
-    this.#hooks.onFlushed(memtable)
+    this.#hooks.onFlushed(newest)
     const numbers = segments.map((meta) => meta.number)
     const durationMs = clock.monotonicMs() - startMs
     this.#hooks.emit({ type: 'flush.ended', logNumber, segments: numbers, sizeBytes, durationMs })
@@ -203,16 +207,33 @@ export class Scheduler {
     return ahead
   }
 
-  /** @param uninstalled what older memtables were written as and no version names yet. */
-  #write(memtable: Memtable, uninstalled: readonly SegmentMeta[]): WrittenAhead {
-    const isDataless = memtable.count === 0 && memtable.tombstones.isEmpty
-    const written = isDataless ? Promise.resolve(undefined) : this.#writeMemtable(memtable, uninstalled)
-    // Whoever awaits it hears of the failure; nobody does where installing the one before it failed.
-    written.catch(() => {})
-    return { written }
+  /** What may be left of a file that was never synced is no history: where that begins; undefined: where it did. */
+  async #firstKeptLog(memtables: readonly Memtable[]): Promise<number | undefined> {
+    let first: number | undefined
+    for (const memtable of memtables)
+      if (!(await this.#hooks.onWritten(memtable))) first = memtable.logNumber + 1
+    return first
   }
 
-  async #writeMemtable(memtable: Memtable, uninstalled: readonly SegmentMeta[]): Promise<SegmentsWritten> {
+  /**
+   * Several that wait become one segment: reads look into every segment of level 0.
+   * @param waiting oldest first.
+   * @param uninstalled what older memtables were written as and no version names yet.
+   */
+  #write(waiting: readonly Memtable[], uninstalled: readonly SegmentMeta[]): WrittenAhead {
+    const memtables = oldestTogether(waiting, this.#tree.options.memtableBytes * MEMTABLES_TOGETHER)
+    const withData = memtables.filter(({ count, tombstones }) => count > 0 || !tombstones.isEmpty)
+    const written =
+      withData.length === 0 ? Promise.resolve(undefined) : this.#writeMemtables(withData, uninstalled)
+    // Whoever awaits it hears of the failure; nobody does where installing the one before it failed.
+    written.catch(() => {})
+    return { memtables, written }
+  }
+
+  async #writeMemtables(
+    memtables: readonly Memtable[],
+    uninstalled: readonly SegmentMeta[],
+  ): Promise<SegmentsWritten> {
     const tree = this.#tree
     const older = [...tree.version.segments(), ...uninstalled]
     const olderRanges = coalesce(older.map((meta) => meta.range))
@@ -221,9 +242,11 @@ export class Scheduler {
         kind: 'flush',
         // One segment whatever its size: level 0 is counted in segments.
         ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges, []),
-        memory: memtable.bytes.buffer as unknown as SharedArrayBuffer,
-        logBytes: memtable.endOffset,
-        basePosition: memtable.basePosition,
+        logs: memtables.map(({ bytes, endOffset, basePosition }) => ({
+          memory: bytes.buffer as unknown as SharedArrayBuffer,
+          logBytes: endOffset,
+          basePosition,
+        })),
       }),
       FLUSH_LANE,
     )
@@ -369,11 +392,22 @@ function bytesOf(files: readonly { readonly sizeBytes: number }[]): number {
   return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 }
 
+/** The first one, and those after it that are together with it no larger than `bytesMax`. */
+function oldestTogether(waiting: readonly Memtable[], bytesMax: number): readonly Memtable[] {
+  let bytes = 0
+  const tooMany = waiting.findIndex(({ endOffset }) => {
+    bytes += endOffset
+    return bytes > bytesMax
+  })
+  return tooMany < 0 ? waiting : waiting.slice(0, Math.max(1, tooMany))
+}
+
 /** Of the last batch, which proves later that two logs agree up to it. */
-function checksumOf(memtable: Memtable, version: Version): { flushedChecksum?: number } {
+function checksumOf(memtables: readonly Memtable[], version: Version): { flushedChecksum?: number } {
   const { flushedChecksum } = version
-  if (memtable.isEmpty) return flushedChecksum === undefined ? {} : { flushedChecksum }
-  return { flushedChecksum: crc32(memtable.bytes, memtable.lastBatchOffset, memtable.endOffset) }
+  const last = memtables.findLast((memtable) => !memtable.isEmpty)
+  if (!last) return flushedChecksum === undefined ? {} : { flushedChecksum }
+  return { flushedChecksum: crc32(last.bytes, last.lastBatchOffset, last.endOffset) }
 }
 
 /** Data that is older than a merge into `outputLevel` and not part of it. */

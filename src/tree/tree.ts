@@ -163,17 +163,15 @@ export class Tree {
 
   /**
    * Makes an edit durable and shows its segments. What it removes is deleted once nobody reads it.
-   * @param flushed the memtable whose entries the added segments hold.
+   * @param flushed the memtables whose entries the added segments hold.
    */
-  async install(edit: VersionEdit, flushed?: Memtable): Promise<void> {
+  async install(edit: VersionEdit, flushed: readonly Memtable[] = []): Promise<void> {
     const added = (edit.added ?? []).map(({ meta }) => meta)
     await this.segments.openAll(added, edit.blobs ?? [])
     await this.versions.commit(edit)
-    if (flushed) await this.#forgetRows(flushed)
-    if (flushed) {
-      this.#memtables = this.#memtables.filter((memtable) => memtable !== flushed)
-      this.#gaps.forget(flushed)
-    }
+    for (const memtable of flushed) await this.#forgetRows(memtable)
+    if (flushed.length > 0) this.#memtables = this.#memtables.filter((memtable) => !flushed.includes(memtable))
+    for (const memtable of flushed) this.#gaps.forget(memtable)
     this.#replaceView()
     const kept = new Set(added.map(({ number }) => number))
     for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
