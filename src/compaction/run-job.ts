@@ -22,7 +22,15 @@ import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import { unreachable } from '../util/assert.js'
 import { asBuffer } from '../util/bytes.js'
 import { jobHost } from './job-host.js'
-import type { AnyJob, AnyResult, FlushedLog, FlushJob, MergeJob, SegmentsWritten, VerifyJob } from './segment-job.js'
+import type {
+  AnyJob,
+  AnyResult,
+  FlushedLog,
+  FlushJob,
+  MergeJob,
+  SegmentsWritten,
+  VerifyJob,
+} from './segment-job.js'
 import { verifyBlob, verifySegment } from './verify-segment.js'
 import { writeSegments } from './write-segments.js'
 
