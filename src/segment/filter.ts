@@ -5,6 +5,7 @@ import { secondHash } from '../util/hash.js'
 /** filter := hashCount:u8 | bitCount:u32 | bits. Empty: every key may be there. */
 export const FILTER_HEADER_BYTES = 5
 const HASH_COUNT_MAX = 30
+const PROBES_TOGETHER = 4
 
 /** The bit that probe number `probe` looks at: the high bits of a double hash, scaled to the filter's size. */
 export function filterBit(hash: number, step: number, probe: number, bitCount: number): number {
@@ -38,10 +39,27 @@ export class Filter {
     const bytes = this.#bytes
     const bitCount = this.#bitCount
     const step = secondHash(hash)
-    for (let probe = 0; probe < this.#hashCount; probe++) {
+    const hashCount = this.#hashCount
+    let probe = 0
+    // Bits are cache lines of their own: four are waited for together, and one branch tells 15 of 16 absent keys.
+    if (hashCount >= PROBES_TOGETHER) {
+      const isSet =
+        bitAt(bytes, filterBit(hash, step, 0, bitCount)) &
+        bitAt(bytes, filterBit(hash, step, 1, bitCount)) &
+        bitAt(bytes, filterBit(hash, step, 2, bitCount)) &
+        bitAt(bytes, filterBit(hash, step, 3, bitCount))
+      if (isSet === 0) return false
+      probe = PROBES_TOGETHER
+    }
+    for (; probe < hashCount; probe++) {
       const bit = filterBit(hash, step, probe, bitCount)
-      if ((bytes[FILTER_HEADER_BYTES + (bit >>> 3)]! & (1 << (bit & 7))) === 0) return false
+      if (bitAt(bytes, bit) === 0) return false
     }
     return true
   }
+}
+
+/** 1 if the bit is set, else 0. */
+function bitAt(bytes: Bytes, bit: number): number {
+  return (bytes[FILTER_HEADER_BYTES + (bit >>> 3)]! >>> (bit & 7)) & 1
 }

@@ -2,6 +2,7 @@ const CRASH = ['test/crash/crash.test.ts']
 const DAMAGE = (kind) => ['test/store/damage.test.ts', '-t', `damage to the ${kind}`]
 const HISTORY = ['test/regression/history-holes.test.ts']
 const HOSTILE = ['test/regression/hostile-files.test.ts']
+const TOGETHER = ['test/store/flush-together.test.ts']
 const MODEL = ['test/model/leveled.test.ts', 'test/model/tiered.test.ts']
 
 /**
@@ -103,9 +104,23 @@ export const MUTANTS = [
   {
     what: 'what is left of a log that nobody was to read counts as history',
     file: 'tree/scheduler.ts',
-    find: '        ...(isKept ? {} : { firstLogNumber: logNumber + 1 }),\n',
+    find: '        ...(firstLogNumber === undefined ? {} : { firstLogNumber }),\n',
     replace: '',
     tests: HISTORY,
+  },
+  {
+    what: 'of memtables that are flushed together one stays out of the segment',
+    file: 'tree/scheduler.ts',
+    find: 'logs: memtables.map',
+    replace: 'logs: memtables.slice(-1).map',
+    tests: TOGETHER,
+  },
+  {
+    what: 'what the newer of memtables that are flushed together clears comes back',
+    file: 'compaction/run-job.ts',
+    find: '    tombstones.push(...entries.tombstones)\n',
+    replace: '    if (runs.length === 1) tombstones.push(...entries.tombstones)\n',
+    tests: TOGETHER,
   },
   {
     what: 'a kept log file with a gap after it counts',
