@@ -73,7 +73,7 @@ interface Waiting extends Left {
   readonly db: Db
   readonly env: MemoryEnv
   readonly logCounts: readonly number[]
-  readonly snapshot: Snapshot<string, string>
+  readonly snapshot: Snapshot
   /** What the snapshot holds. */
   readonly between: Record<string, string>
   letGo(): void
