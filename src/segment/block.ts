@@ -20,7 +20,7 @@ import type { BlockCache } from '../cache/block-cache.js'
 import type { CacheRegion } from '../cache/cache-region.js'
 import { EXPIRY_BYTES, KIND_DEL, KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, cloneBytes, compareRanges, EMPTY_BYTES, equalRange } from '../util/bytes.js'
+import { type Bytes, cloneBytes, compareRanges, copyBytes, EMPTY_BYTES, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { Scratch } from '../util/scratch.js'
 import { ENTRY_WORDS, entryWordsMax, readEntryWords, Varints } from './block-columns.js'
@@ -162,23 +162,25 @@ export class Block {
     const end = this.count * ENTRY_WORDS + 1
     const words = new Uint32Array(this.#highs > 0 ? end + this.count : end)
     this.#copyWords(words, 0, end)
-    clone.placeOn(this, this.cloneBytes())
+    const bytes = Buffer.allocUnsafeSlow(this.sizeBytes)
+    this.copyBytes(bytes, 0)
+    clone.placeOn(this, bytes, 0)
     clone.#words = words
     clone.#first = 0
     clone.#highs = this.#highs > 0 ? end : 0
     return clone
   }
 
-  /** A copy of its bytes alone. */
-  cloneBytes(): Buffer {
-    return cloneBytes(this.bytes, this.#start, this.#start + this.sizeBytes)
+  /** Copies its bytes alone. */
+  copyBytes(into: Bytes, at: number): void {
+    copyBytes(this.bytes, this.#start, this.#start + this.sizeBytes, into, at)
   }
 
-  /** The entries of `block`, in a copy of its bytes. The rest of it is borrowed. */
-  placeOn(block: Block, bytes: Bytes): void {
+  /** The entries of `block`, in a copy of its bytes at `start` of `bytes`. The rest of it is borrowed. */
+  placeOn(block: Block, bytes: Bytes, start: number): void {
     this.bytes = bytes
     this.count = block.count
-    this.#start = 0
+    this.#start = start
     this.#base = block.#base
     this.#words = block.#words
     this.#first = block.#first

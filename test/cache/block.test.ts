@@ -72,7 +72,9 @@ describe.each([
       expect(entriesOf(view)).toEqual(entries)
       expect(entriesOf(view.clone())).toEqual(entries)
       const own = new Block()
-      own.placeOn(view, view.cloneBytes())
+      const bytes = Buffer.alloc(10 + view.sizeBytes)
+      view.copyBytes(bytes, 10)
+      own.placeOn(view, bytes, 10)
       expect(entriesOf(own)).toEqual(entries)
     }
     const clone = parsed.clone()
