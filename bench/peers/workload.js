@@ -6,6 +6,8 @@ const SEED = 20_260_801
 const BATCH = 1000
 const SEEK_ENTRIES = 10
 const MANY_KEYS = 100
+/** How long the cache is warmed before the settled rows, in budgets of a row. */
+const WARM_BUDGETS = 4
 
 /**
  * Runs every row against one engine, calling `report(row, figure)` as each ends. `openEngine()` opens the store in
@@ -121,13 +123,25 @@ async function reads(engine, plan, state, report) {
     ['sync-miss', engine.getSync, keysOf(1024, missingKeyOf), missEachSync],
     ['get-many', engine.getMany, lists(keysOf(MANY_KEYS, keyOf)), getLists],
   ]
-  if (state === 'settled') await engine.scan()
+  if (state === 'settled') await warm(engine, plan)
   for (const [row, call, prepare, run] of rows) {
     if (!call) continue
     report(`${row} ${state}`, await warmRate(budgetMs, prepare, (keys) => run(call, keys, plan)))
   }
   report(`scan ${state}`, await warmRate(budgetMs, noWork, () => scan(engine, entries)))
   report(`seek ${state}`, await warmRate(budgetMs, keysOf(128, keyOf), (keys) => seekEach(engine, keys)))
+}
+
+/** A scan and random reads, of other keys than the rows ask for: what an engine keeps in memory is there afterwards. */
+async function warm(engine, plan) {
+  await engine.scan()
+  const next = numbers(SEED + 1)
+  const keys = () => Array.from({ length: MANY_KEYS }, () => keyOf(next(plan.entries)))
+  await rate(
+    plan.budgetMs * WARM_BUDGETS,
+    () => [keys()],
+    (lists) => getLists(engine.getMany, lists, plan),
+  )
 }
 
 function noWork() {}
