@@ -93,6 +93,11 @@ export class CommitPipeline {
     return this.#failure ? this.#promisedAtFailure : this.#syncs.settledPosition
   }
 
+  /** Until every write up to a position has what its durability promises, or none will. */
+  async promised(position: Position): Promise<void> {
+    while (this.promisedPosition < position && !this.#failure) await this.#syncs.sync()
+  }
+
   get failure(): VarveError | undefined {
     return this.#failure
   }

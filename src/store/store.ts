@@ -106,6 +106,7 @@ export class Store {
     this.fairTurn = new FairTurn(this.env.clock)
     this.stall = new StallClock(this.env.clock, this.events, () => this.tree.debt)
     this.scheduler = new Scheduler(this.tree, {
+      beforeWrite: async ({ lastPosition }) => this.#pipeline?.promised(lastPosition),
       onWritten: (memtable) => this.#keepHistory(memtable),
       onFlushed: (memtable) => this.#onFlushed(memtable),
       onFailure: (error) => this.#onBackgroundFailure(error),

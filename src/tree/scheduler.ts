@@ -23,6 +23,8 @@ const MEMTABLES_TOGETHER = 2
 const COMPACTED_GARBAGE_SHARE = 0.1
 
 export interface SchedulerHooks {
+  /** Until the writes of a memtable that are to be durable are so in its log: no segment is ahead of the log. */
+  beforeWrite(memtable: Memtable): Promise<void>
   /**
    * A memtable is about to be in segments only: its log file is needed no more, but as history. Whether it is that,
    * and durable.
@@ -235,6 +237,7 @@ export class Scheduler {
     uninstalled: readonly SegmentMeta[],
   ): Promise<SegmentsWritten> {
     const tree = this.#tree
+    await this.#hooks.beforeWrite(memtables[memtables.length - 1]!)
     const older = [...tree.version.segments(), ...uninstalled]
     const olderRanges = coalesce(older.map((meta) => meta.range))
     const result = await this.runner.run(

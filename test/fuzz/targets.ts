@@ -1,3 +1,4 @@
+import { BlockCache } from '../../src/cache/block-cache.js'
 import { verifySegment } from '../../src/compaction/verify-segment.js'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { MemoryFileSystem } from '../../src/env/memory-file-system.js'
@@ -24,7 +25,7 @@ import type { SegmentMeta } from '../../src/segment/segment-meta.js'
 import { logPieces } from '../../src/store/log-reader.js'
 import { ByteReader } from '../../src/util/byte-reader.js'
 import { ByteWriter } from '../../src/util/byte-writer.js'
-import { cloneBytes, compareRanges, readU64, writeU32 } from '../../src/util/bytes.js'
+import { asBuffer, cloneBytes, compareRanges, readU64, writeU32 } from '../../src/util/bytes.js'
 import { crc32 } from '../../src/util/crc.js'
 import { hashKey } from '../../src/util/hash.js'
 import { decodeEdit, encodeEdit } from '../../src/version/edit-format.js'
@@ -221,6 +222,10 @@ function sectionTargets(sample: Sample): Target[] {
 function runBlock(bytes: Buffer): void {
   const block = Block.parse(bytes)
   if (!block) return
+  const cache = new BlockCache(2 ** 20)
+  const cached = new Block()
+  if (!block.keepIn(cache, cache.register(new Uint32Array(1)), 0, cached))
+    throw new Error('no room for a block')
   const fields = new EntryFields()
   let at = -1
   for (let entry = 0; entry < block.count; entry++) {
@@ -229,9 +234,17 @@ function runBlock(bytes: Buffer): void {
     const isInside = keyStart <= keyEnd && keyEnd <= valueEnd && valueEnd <= bytes.length
     if (!isInside || (at >= 0 && keyStart !== at)) throw new Error(`entry ${entry} is outside its block`)
     at = valueEnd
-    const found = block.find(bytes, keyStart, keyEnd, hashKey(bytes, keyStart, keyEnd))
-    if (found < 0) throw new Error(`entry ${entry} is not found`)
-    block.lowerBound(bytes, keyStart, keyEnd)
+    const hash = hashKey(bytes, keyStart, keyEnd)
+    // By the hash of its key, where it stands in the cache; by binary search keys in any order need not be found.
+    if (cached.find(bytes, keyStart, keyEnd, hash) < 0) throw new Error(`entry ${entry} is not found`)
+    block.find(bytes, keyStart, keyEnd, hash)
+    cached.read(entry, fields)
+    const isSame = fields.keyEnd - fields.keyStart === keyEnd - keyStart
+    if (
+      !isSame ||
+      asBuffer(cached.bytes).compare(bytes, keyStart, valueEnd, fields.keyStart, fields.valueEnd) !== 0
+    )
+      throw new Error(`entry ${entry} is another one in the cache`)
   }
 }
 
