@@ -8,7 +8,7 @@ const REGIONS_MIN = 64
 const RECORDS_MIN = 4
 
 /** Of a region that is used again: all of it may be hot, and there must be room in it then too. */
-const KEPT_MAX = 7 / 8
+const KEPT_MAX = 3 / 4
 
 /** record := owner:u32 | number:u32 | units:u32 | isTouched:u32 | payload */
 export const RECORD_HEADER_BYTES = 16

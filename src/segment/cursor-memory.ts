@@ -10,7 +10,7 @@ export interface BlockMemory {
 }
 
 /** Enough for the cursors that are open at once, as a rule; what more of them took is left to the collector. */
-const FREE_MAX = 64
+const FREE_MAX = 128
 
 /**
  * The memory of the blocks that one cursor looks at, until it is closed: nothing writes over what it may still look at.

@@ -21,7 +21,7 @@ export interface SegmentIteratorOptions {
   readonly fillsCache: boolean
   /** Who looks at the blocks; left out: what was looked at stays as it is for good. */
   readonly memory?: BlockMemory | undefined
-  /** Whether the block that is sought first may be one of `memory` alone. */
+  /** Whether the first blocks, those before it is a scan, may be in `memory` alone. */
   readonly mayGlimpse?: boolean
 }
 
@@ -34,8 +34,8 @@ export class SegmentIterator implements EntryIterator {
   readonly #scratch: BlockScratch | undefined
   readonly #rawScratch = new Scratch()
   readonly #memory: BlockMemory | undefined
-  /** Until the first seek: what was read there stays as it is, however often others follow. */
-  #mayGlimpse: boolean
+  /** Blocks that may be in `memory` alone, which has them until the cursor is closed, however many others follow. */
+  #glimpsesLeft: number
   readonly #fields = new EntryFields()
   /** On the block, where that is in the cache. */
   readonly #view = new Block()
@@ -72,7 +72,7 @@ export class SegmentIterator implements EntryIterator {
     this.#context = context
     this.#scratch = options.fillsCache ? undefined : new BlockScratch()
     this.#memory = options.memory
-    this.#mayGlimpse = options.mayGlimpse ?? false
+    this.#glimpsesLeft = options.mayGlimpse ? SCAN_AFTER_BLOCKS : 0
     this.positionMax = reader.properties.positionMax
   }
 
@@ -157,10 +157,7 @@ export class SegmentIterator implements EntryIterator {
   #seekBlock(number: number): Block {
     this.#blocksInRow = 0
     this.#aheadBytes = READ_AHEAD_FIRST
-    if (!this.#mayGlimpse) return this.#load(number)
-    const block = this.#reader.block(number, this.#context, this.#view, this.#memory, true)
-    this.#mayGlimpse = false
-    return this.#take(number, block)
+    return number === this.#blockNumber ? this.#block! : this.#take(number, this.#look(number))
   }
 
   #load(number: number): Block {
@@ -170,7 +167,7 @@ export class SegmentIterator implements EntryIterator {
     const reader = this.#reader
     const isCached = reader.isCached(number)
     if (!isScan || isCached || (!this.#context.mayBlock && !reader.isQuick)) {
-      const block = reader.block(number, this.#context, this.#view, this.#memory)
+      const block = this.#look(number)
       return isScan && isCached && this.#givesOwn ? this.#takeCopy(number, block) : this.#take(number, block)
     }
     if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
@@ -181,6 +178,13 @@ export class SegmentIterator implements EntryIterator {
     // The next one would push it out of the cache again: its bytes are given away instead.
     this.#ownScratch ??= new BlockScratch()
     return this.#take(number, reader.decodeOwn(raw, this.#rawFirst, number, this.#ownScratch), true)
+  }
+
+  #look(number: number): Block {
+    const mayGlimpse = this.#glimpsesLeft > 0
+    const block = this.#reader.block(number, this.#context, this.#view, this.#memory, mayGlimpse)
+    if (mayGlimpse && block.isFleeting) this.#glimpsesLeft--
+    return block
   }
 
   #takeCopy(number: number, block: Block): Block {
