@@ -206,7 +206,10 @@ export class SegmentReader implements BlockSource<Block> {
     const { cache, missed } = this.#host
     const isLetGo = glimpse !== undefined && !cache.hasRoom && this.#sizeOf(number) <= SCRATCH_SECTION_MAX
     if (!isLetGo) return this.#load(number, view)
-    if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) return this.#read(number, glimpse.take())
+    if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) {
+      const scratch = glimpse.take()
+      return this.#decode(this.#readInto(scratch.file.take(this.#sizeOf(number)), number), 0, number, scratch)
+    }
     const block = this.#load(number, view)
     // It came again: others that come once must not push it out.
     const place = this.#places[number]!
@@ -214,20 +217,17 @@ export class SegmentReader implements BlockSource<Block> {
     return block
   }
 
-  #read(number: number, scratch: BlockScratch): Block {
-    const sizeBytes = this.#sizeOf(number)
-    const bytes = scratch.file.take(sizeBytes)
-    this.#host.pacer.time(() => readFully(this.#file, bytes, this.index.offsetOf(number)))
-    return this.#decode(bytes, 0, number, scratch)
-  }
-
   /** Reads a block for the cache: `view` there, or where it has no room for it, one in memory of its own. */
   #load(number: number, view: Block): Block {
     const sizeBytes = this.#sizeOf(number)
-    if (sizeBytes <= SCRATCH_SECTION_MAX) return this.#keep(number, this.#read(number, loadScratch), view)
-    const bytes = Buffer.allocUnsafeSlow(sizeBytes)
+    const isSmall = sizeBytes <= SCRATCH_SECTION_MAX
+    const bytes = isSmall ? loadScratch.file.take(sizeBytes) : Buffer.allocUnsafeSlow(sizeBytes)
+    return this.#keep(number, this.#decodeForCache(this.#readInto(bytes, number), 0, number), view)
+  }
+
+  #readInto(bytes: Buffer, number: number): Buffer {
     this.#host.pacer.time(() => readFully(this.#file, bytes, this.index.offsetOf(number)))
-    return this.#keep(number, this.#decode(bytes, 0, number), view)
+    return bytes
   }
 
   #sizeOf(number: number): number {

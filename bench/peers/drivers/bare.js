@@ -4,6 +4,7 @@
  */
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { readsOf } from '../limit-engine.js'
 
 const LOG_BYTES = 1 << 20
 const HEADER_BYTES = 8
@@ -13,25 +14,14 @@ export function open(dir) {
   store ??= new BareStore(join(dir, 'bare.log'))
   const engine = store
   return {
+    ...readsOf(engine),
     name: 'bare',
-    version: '–',
     async batch(ops) {
       for (const { key, value } of ops) engine.add(key, value)
       engine.write()
     },
     put: (key, value) => engine.put(key, value, false),
     putDurable: (key, value) => engine.put(key, value, true),
-    async get(key) {
-      return engine.find(key)
-    },
-    getSync: (key) => engine.find(key),
-    async getMany(keys) {
-      return keys.map((key) => engine.find(key))
-    },
-    scan: () => engine.scan(),
-    seek: (key, count) => engine.seek(key, count),
-    settle() {},
-    close() {},
   }
 }
 

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { decompress } from '../../../dist/segment/compression.js'
 import { hashKey, secondHash } from '../../../dist/util/hash.js'
+import { readsOf } from '../limit-engine.js'
 import { CRC_BYTES, packInto, Unsorted } from '../packed-file.js'
 
 const FILTER_BITS = 10
@@ -26,24 +27,13 @@ export function open(dir, { memory }) {
   store ??= new PackedStore(join(dir, 'packed'), memory)
   const engine = store
   return {
+    ...readsOf(engine),
     name: 'packed',
-    version: '–',
     isReadOnly: true,
     async batch(ops) {
       for (const { key, value } of ops) engine.add(key, value)
     },
     filled: () => engine.pack(),
-    async get(key) {
-      return engine.find(key)
-    },
-    getSync: (key) => engine.find(key),
-    async getMany(keys) {
-      return keys.map((key) => engine.find(key))
-    },
-    scan: () => engine.scan(),
-    seek: (key, count) => engine.seek(key, count),
-    settle() {},
-    close() {},
   }
 }
 
