@@ -12,6 +12,7 @@ import {
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { asBuffer, type Bytes, cloneBytes } from '../util/bytes.js'
+import { letGo } from '../util/let-go.js'
 import { sortEntries } from './sort-entries.js'
 import { type EntryTable, SortedRun } from './sorted-run.js'
 
@@ -23,6 +24,7 @@ export class LogEntries implements EntryTable {
   #offsets = new Uint32Array(4096)
   #positions = new Uint32Array(4096)
   #count = 0
+  #order: Uint32Array | undefined
   lastPosition: Position
 
   constructor(bytes: Bytes, basePosition: Position) {
@@ -46,7 +48,15 @@ export class LogEntries implements EntryTable {
 
   /** All entries as one sorted run. */
   sorted(): SortedRun {
-    return new SortedRun(sortEntries(this.bytes, this.#offsets, 0, this.#count))
+    this.#order = sortEntries(this.bytes, this.#offsets, 0, this.#count)
+    return new SortedRun(this.#order)
+  }
+
+  /** Nobody asks for an entry, or looks at the sorted run, any more. */
+  close(): void {
+    letGo(this.#offsets)
+    letGo(this.#positions)
+    if (this.#order) letGo(this.#order)
   }
 
   offsetOf(entry: number): number {
@@ -58,12 +68,17 @@ export class LogEntries implements EntryTable {
   }
 
   #addEntry(op: number, position: Position): void {
-    if (this.#count === this.#offsets.length) {
-      this.#offsets = doubled(this.#offsets)
-      this.#positions = doubled(this.#positions)
-    }
+    if (this.#count === this.#offsets.length) this.#grow()
     this.#offsets[this.#count] = op
     this.#positions[this.#count++] = position - this.#basePosition
+  }
+
+  #grow(): void {
+    const [offsets, positions] = [this.#offsets, this.#positions]
+    this.#offsets = doubled(offsets)
+    this.#positions = doubled(positions)
+    letGo(offsets)
+    letGo(positions)
   }
 }
 
