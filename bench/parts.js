@@ -60,7 +60,7 @@ export function writeSegment(directory, number, entries, isCompressed = true) {
   const iterator = new RunIterator(entries, entries.sorted())
   for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
     const { bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd } = iterator
-    builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+    builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd, true)
   }
   return builder.finish()
 }

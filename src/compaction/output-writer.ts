@@ -52,9 +52,11 @@ export class OutputWriter {
     const { bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd } = entry
     const mayBeApart = valueStart !== keyEnd || valueEnd - valueStart >= this.#options.blobMinBytes
     const apart = mayBeApart ? this.#blobs.setApart(entry) : undefined
-    if (apart)
-      this.#builder.add(apart.bytes, 0, apart.keyEnd, kind, position, apart.valueStart, apart.valueEnd)
-    else this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+    if (!apart) this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd, isNewKey)
+    else {
+      const { bytes: own, keyEnd: end, valueStart: from, valueEnd: to } = apart
+      this.#builder.add(own, 0, end, kind, position, from, to, isNewKey)
+    }
   }
 
   finish(): { readonly segments: readonly SegmentMeta[]; readonly blobs: readonly BlobMeta[] } {

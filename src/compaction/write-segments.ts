@@ -4,6 +4,7 @@ import { MergingIterator } from '../iterator/merging-iterator.js'
 import { KIND_DEL } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
+import { assert } from '../util/assert.js'
 import { type Bytes, compareRanges, copyBytes } from '../util/bytes.js'
 import { OutputWriter } from './output-writer.js'
 import { InputTombstones, OlderData, stripeOf } from './retention-rule.js'
@@ -83,10 +84,11 @@ class KeyMemory {
   #bytes: Bytes = Buffer.allocUnsafeSlow(256)
   #length = -1
 
-  /** True if this is another key than the last one. */
+  /** True if this is another key than the last one, after which it must come. */
   take(bytes: Bytes, start: number, end: number): boolean {
-    if (this.#length >= 0 && compareRanges(this.#bytes, 0, this.#length, bytes, start, end) === 0)
-      return false
+    const order = this.#length < 0 ? -1 : compareRanges(this.#bytes, 0, this.#length, bytes, start, end)
+    if (order === 0) return false
+    assert(order < 0, 'entries reach a segment in order')
     this.#length = end - start
     if (this.#length > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(this.#length * 2)
     copyBytes(bytes, start, end, this.#bytes, 0)

@@ -12,7 +12,6 @@ import {
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { asBuffer, type Bytes, cloneBytes } from '../util/bytes.js'
-import { letGo } from '../util/let-go.js'
 import { sortEntries } from './sort-entries.js'
 import { type EntryTable, SortedRun } from './sorted-run.js'
 
@@ -24,7 +23,6 @@ export class LogEntries implements EntryTable {
   #offsets = new Uint32Array(4096)
   #positions = new Uint32Array(4096)
   #count = 0
-  #order: Uint32Array | undefined
   lastPosition: Position
 
   constructor(bytes: Bytes, basePosition: Position) {
@@ -46,17 +44,13 @@ export class LogEntries implements EntryTable {
     this.lastPosition = position
   }
 
-  /** All entries as one sorted run. */
+  /** All entries as one sorted run, numbered anew in its order: a walk over it takes the numbers one after another. */
   sorted(): SortedRun {
-    this.#order = sortEntries(this.bytes, this.#offsets, 0, this.#count)
-    return new SortedRun(this.#order)
-  }
-
-  /** Nobody asks for an entry, or looks at the sorted run, any more. */
-  close(): void {
-    letGo(this.#offsets)
-    letGo(this.#positions)
-    if (this.#order) letGo(this.#order)
+    const order = sortEntries(this.bytes, this.#offsets, 0, this.#count)
+    this.#offsets = order.map((entry) => this.#offsets[entry]!)
+    this.#positions = order.map((entry) => this.#positions[entry]!)
+    for (let i = 0; i < order.length; i++) order[i] = i
+    return new SortedRun(order)
   }
 
   offsetOf(entry: number): number {
@@ -68,17 +62,12 @@ export class LogEntries implements EntryTable {
   }
 
   #addEntry(op: number, position: Position): void {
-    if (this.#count === this.#offsets.length) this.#grow()
+    if (this.#count === this.#offsets.length) {
+      this.#offsets = doubled(this.#offsets)
+      this.#positions = doubled(this.#positions)
+    }
     this.#offsets[this.#count] = op
     this.#positions[this.#count++] = position - this.#basePosition
-  }
-
-  #grow(): void {
-    const [offsets, positions] = [this.#offsets, this.#positions]
-    this.#offsets = doubled(offsets)
-    this.#positions = doubled(positions)
-    letGo(offsets)
-    letGo(positions)
   }
 }
 

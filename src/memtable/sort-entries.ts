@@ -1,23 +1,29 @@
 import { OP_HEADER_BYTES, opKeyLength } from '../key/batch-format.js'
-import { type Bytes, compareRanges } from '../util/bytes.js'
+import { type Bytes, compareRanges, readWord } from '../util/bytes.js'
 
 /** Below this many a comparison sort by insertion wins. */
 const INSERTION_MAX = 12
 /** Deeper than this keys are alike in long stretches between their differences: comparing whole keys wins. */
 const DEPTH_MAX = 24
+const WORD_BYTES = 4
+const BYTE_VALUES = 256
 
 /**
  * Sorts the entries [from, to) by key and, for one key, newest (highest index) first. `offsets` gives for each
  * entry where its operation stands in `bytes`.
  *
- * A radix sort that lets the engine's own number sort do the work: as many key bytes as fit beside an index into
- * the 53 exact bits of a double are sorted at once; ties go one step deeper. About 0.1 µs an entry on random keys.
+ * A radix sort: the next four bytes of the keys, as words, go through it last byte first, in memory of their own;
+ * ties go four bytes deeper. About 50 ns an entry on random keys.
  * Source: the idea of MSD radix sort with large digits (McIlroy, Bostic, McIlroy, "Engineering Radix Sort", 1993).
  */
 export function sortEntries(bytes: Bytes, offsets: Uint32Array, from: number, to: number): Uint32Array {
-  const order = new Uint32Array(to - from)
-  for (let i = 0; i < order.length; i++) order[i] = from + i
-  sortPart({ bytes, offsets, order }, 0, order.length, 0, 0)
+  const count = to - from
+  const order = new Uint32Array(count)
+  for (let i = 0; i < count; i++) order[i] = from + i
+  const spare = [new Uint32Array(count), new Uint32Array(count), new Uint32Array(count)] as const
+  const [words, otherOrder, otherWords] = spare
+  const counts = new Uint32Array(WORD_BYTES * BYTE_VALUES)
+  sortPart({ bytes, offsets, order, words, otherOrder, otherWords, counts }, 0, count, 0, 0)
   return order
 }
 
@@ -25,6 +31,13 @@ interface Sorting {
   readonly bytes: Bytes
   readonly offsets: Uint32Array
   readonly order: Uint32Array
+  /** Of each entry in `order`, while its part is sorted. */
+  readonly words: Uint32Array
+  /** Where each step of the radix sort puts both. */
+  readonly otherOrder: Uint32Array
+  readonly otherWords: Uint32Array
+  /** Of each value of each byte of the words. */
+  readonly counts: Uint32Array
 }
 
 /** Order of two entries by key, newest first. */
@@ -48,47 +61,68 @@ function sortPart(sorting: Sorting, start: number, end: number, skip: number, de
     order.subarray(start, end).sort((a, b) => compareEntries(bytes, offsets, a, b))
     return
   }
-  sortByDigit(sorting, start, end, shared, depth)
+  readWords(sorting, start, end, shared)
+  sortWords(sorting, start, end)
+  const { words } = sorting
+  // A part within this one overwrites its own words alone, which are not looked at any more.
+  for (let groupStart = start; groupStart < end; ) {
+    const word = words[groupStart]!
+    let groupEnd = groupStart + 1
+    while (groupEnd < end && words[groupEnd] === word) groupEnd++
+    if (groupEnd - groupStart > 1) sortPart(sorting, groupStart, groupEnd, shared + WORD_BYTES, depth + 1)
+    groupStart = groupEnd
+  }
 }
 
-function sortByDigit(sorting: Sorting, start: number, end: number, skip: number, depth: number): void {
-  const { bytes, offsets, order } = sorting
-  const count = end - start
-  const indexScale = 2 ** (32 - Math.clz32(count - 1))
-  const digitBytes = Math.floor((53 - Math.log2(indexScale)) / 8)
-  const packed = new Float64Array(count)
-  for (let i = 0; i < count; i++) {
-    const offset = offsets[order[start + i]!]!
-    packed[i] = digitAt(bytes, offset, skip, digitBytes) * indexScale + i
+/** The words of the part's keys from byte `skip`, zeros for what is beyond an end, and how often each byte occurs. */
+function readWords(sorting: Sorting, start: number, end: number, skip: number): void {
+  const { bytes, offsets, order, words, counts } = sorting
+  counts.fill(0)
+  for (let i = start; i < end; i++) {
+    const offset = offsets[order[i]!]!
+    const key = offset + OP_HEADER_BYTES
+    const word = readWord(bytes, key + skip, key + opKeyLength(bytes, offset))
+    words[i] = word
+    counts[word & 255]!++
+    counts[BYTE_VALUES + ((word >>> 8) & 255)]!++
+    counts[2 * BYTE_VALUES + ((word >>> 16) & 255)]!++
+    counts[3 * BYTE_VALUES + (word >>> 24)]!++
   }
-  packed.sort()
-  const before = order.slice(start, end)
-  let groupStart = 0
-  let groupDigit = -1
-  for (let i = 0; i < count; i++) {
-    const digit = Math.floor(packed[i]! / indexScale)
-    order[start + i] = before[packed[i]! - digit * indexScale]!
-    if (digit === groupDigit) continue
-    if (i - groupStart > 1) sortPart(sorting, start + groupStart, start + i, skip + digitBytes, depth + 1)
-    groupStart = i
-    groupDigit = digit
-  }
-  if (count - groupStart > 1) sortPart(sorting, start + groupStart, end, skip + digitBytes, depth + 1)
 }
 
-/** `count` bytes of the key from byte `skip`, as a number; zeros stand for what is beyond its end. */
-function digitAt(bytes: Bytes, offset: number, skip: number, count: number): number {
-  const keyStart = offset + OP_HEADER_BYTES
-  const keyEnd = keyStart + opKeyLength(bytes, offset)
-  let at = keyStart + skip
-  let digit = 0
-  for (let i = 0; i < count; i++, at++) digit = digit * 256 + (at < keyEnd ? bytes[at]! : 0)
-  return digit
+// Hot: four steps for each entry of a flush (bench/write.bench.js).
+/** Sorts `words`, and `order` with it, by one byte after the other. */
+function sortWords(sorting: Sorting, start: number, end: number): void {
+  const { counts } = sorting
+  let { order, words, otherOrder, otherWords } = sorting
+  for (let byte = 0; byte < WORD_BYTES; byte++) {
+    const shift = 8 * byte
+    const first = BYTE_VALUES * byte
+    // All alike: they stand in order already.
+    if (counts[first + ((words[start]! >>> shift) & 255)] === end - start) continue
+    let at = start
+    for (let value = first; value < first + BYTE_VALUES; value++) {
+      const count = counts[value]!
+      counts[value] = at
+      at += count
+    }
+    for (let i = start; i < end; i++) {
+      const word = words[i]!
+      const place = counts[first + ((word >>> shift) & 255)]!++
+      otherWords[place] = word
+      otherOrder[place] = order[i]!
+    }
+    ;[order, otherOrder] = [otherOrder, order]
+    ;[words, otherWords] = [otherWords, words]
+  }
+  if (order === sorting.order) return
+  sorting.order.set(order.subarray(start, end), start)
+  sorting.words.set(words.subarray(start, end), start)
 }
 
 /**
  * How many bytes all keys of the part share, at least `skip`; -1 where a key ends at or before `skip`, so that
- * digits padded with zeros could not tell keys apart.
+ * words padded with zeros could not tell keys apart.
  */
 function sharedPrefix(sorting: Sorting, start: number, end: number, skip: number): number {
   const { bytes, offsets, order } = sorting

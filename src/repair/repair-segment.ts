@@ -175,6 +175,8 @@ class OrderedWriter {
   readonly #fields = new EntryFields()
   #lastKey: Bytes | undefined
   #lastPosition = 0
+  /** Whether the builder has an entry of the last key. */
+  #isKeyOpen = false
 
   constructor(builder: SegmentBuilder, values: SoundValues, range: KeyRange | undefined) {
     this.#builder = builder
@@ -194,21 +196,33 @@ class OrderedWriter {
         continue
       }
       const { keyStart, keyEnd, kind, position, valueStart, valueEnd } = fields
-      if (this.#values.isSound(bytes, fields))
-        this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
+      if (this.#order(bytes, fields) !== 0) this.#isKeyOpen = false
+      if (this.#values.isSound(bytes, fields)) {
+        const isNewKey = !this.#isKeyOpen
+        this.#builder.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd, isNewKey)
+        this.#isKeyOpen = true
+      }
       this.#lastKey = cloneBytes(bytes, keyStart, keyEnd)
       this.#lastPosition = position
     }
     return isWhole
   }
 
-  #fits(bytes: Bytes, { keyStart, keyEnd, position }: EntryFields): boolean {
-    const compare = (key: Bytes) => compareRanges(key, 0, key.length, bytes, keyStart, keyEnd)
-    if (this.#range && compare(this.#range.start) > 0) return false
-    if (this.#range?.end && compare(this.#range.end) <= 0) return false
-    const order = this.#lastKey ? compare(this.#lastKey) : -1
-    return order < 0 || (order === 0 && position < this.#lastPosition)
+  #fits(bytes: Bytes, fields: EntryFields): boolean {
+    if (this.#range && compareKey(this.#range.start, bytes, fields) > 0) return false
+    if (this.#range?.end && compareKey(this.#range.end, bytes, fields) <= 0) return false
+    const order = this.#order(bytes, fields)
+    return order < 0 || (order === 0 && fields.position < this.#lastPosition)
   }
+
+  /** Of the last key and that of the entry. */
+  #order(bytes: Bytes, fields: EntryFields): number {
+    return this.#lastKey ? compareKey(this.#lastKey, bytes, fields) : -1
+  }
+}
+
+function compareKey(key: Bytes, bytes: Bytes, { keyStart, keyEnd }: EntryFields): number {
+  return compareRanges(key, 0, key.length, bytes, keyStart, keyEnd)
 }
 
 /** Undefined for each block that is damaged. */

@@ -1,6 +1,6 @@
 import { KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, copyBytes } from '../util/bytes.js'
+import { type Bytes, cloneBytes, copyBytes } from '../util/bytes.js'
 import { VARINT_BYTES_MAX, writeVarint } from './block-columns.js'
 
 /** Bytes that grow, kept from block to block. */
@@ -38,6 +38,8 @@ export class BlockBuilder {
   #front = FRONT_BYTES
   /** Keys and values, after room for all that the block has before them. */
   #data: Column
+  #lastKeyStart = 0
+  #lastKeyEnd = 0
   #count = 0
 
   /** @param base at or below every position. @param sizeBytes about how large blocks get. */
@@ -54,6 +56,11 @@ export class BlockBuilder {
   get sizeBytes(): number {
     const dataBytes = this.#data.length - this.#front
     return this.#keyLengths.length + this.#valueLengths.length + this.#distances.length + dataBytes
+  }
+
+  /** A copy of the key that was added last. */
+  cloneLastKey(): Buffer {
+    return cloneBytes(this.#data.bytes, this.#lastKeyStart, this.#lastKeyEnd)
   }
 
   /** The value follows the key, or when it expires and then the value do. */
@@ -75,8 +82,11 @@ export class BlockBuilder {
     this.#distances.addVarint(position - this.#base)
     const data = this.#data
     data.reserve(keyLength + valueLength)
-    copyBytes(bytes, keyStart, valueEnd, data.bytes, data.length)
-    data.length += keyLength + valueLength
+    const at = data.length
+    copyBytes(bytes, keyStart, valueEnd, data.bytes, at)
+    data.length = at + keyLength + valueLength
+    this.#lastKeyStart = at
+    this.#lastKeyEnd = at + keyLength
     this.#count++
   }
 

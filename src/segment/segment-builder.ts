@@ -6,12 +6,10 @@ import { ioError } from '../errors.js'
 import { KIND_DEL } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
-import { assert } from '../util/assert.js'
-import { type Bytes, cloneBytes, compareBytes, compareRanges, copyBytes, successor } from '../util/bytes.js'
+import { type Bytes, cloneBytes, compareBytes, successor } from '../util/bytes.js'
 import { CRC_RESIDUE } from '../util/crc.js'
 import { shiftCrc } from '../util/crc-shift.js'
 import { hashKey } from '../util/hash.js'
-import { letGo } from '../util/let-go.js'
 import { isApart, readReference } from './blob-format.js'
 import { BlobUses } from './blob-uses.js'
 import { BlockBuilder } from './block-builder.js'
@@ -55,8 +53,8 @@ export class SegmentBuilder {
   #fileBytes = 0
   #checksum = 0
   #firstKey: Buffer | undefined
-  #lastKey: Buffer
-  #lastKeyLength = -1
+  /** Of all blocks but the one that is being built. */
+  #lastKey: Buffer | undefined
   /** The last key and size of a block whose separator needs the key after it. */
   #closedBlock: { readonly lastKey: Buffer; readonly sizeBytes: number } | undefined
   #entryCount = 0
@@ -77,7 +75,6 @@ export class SegmentBuilder {
     }
     this.#encryptor = options.env.vault?.encryptor('segment')
     this.#block = new BlockBuilder(options.basePosition, options.blockBytes)
-    this.#lastKey = Buffer.allocUnsafeSlow(64)
   }
 
   /** Bytes written and about to be. */
@@ -90,7 +87,10 @@ export class SegmentBuilder {
   }
 
   // Hot: once an entry of every flush and compaction (bench/write.bench.js).
-  /** Entries come in the order of `EntryIterator`; `bytes` may change afterwards. */
+  /**
+   * Entries come in the order of `EntryIterator`, which is the caller's to see to; `bytes` may change afterwards.
+   * @param isNewKey whether the entry before has another key.
+   */
   add(
     bytes: Bytes,
     keyStart: number,
@@ -99,11 +99,11 @@ export class SegmentBuilder {
     position: Position,
     valueStart: number,
     valueEnd: number,
+    isNewKey: boolean,
   ): void {
-    const isNewKey = this.#isNewKey(bytes, keyStart, keyEnd)
     if (isNewKey) {
       if (this.#block.sizeBytes >= this.#options.blockBytes) this.#closeBlock()
-      this.#takeKey(bytes, keyStart, keyEnd)
+      if (this.#block.isEmpty) this.#startBlock(bytes, keyStart, keyEnd)
       this.#filter.add(hashKey(bytes, keyStart, keyEnd))
     }
     this.#block.add(bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd)
@@ -135,8 +135,8 @@ export class SegmentBuilder {
       blobs: this.#blobs.list(),
     }
     const tombstones = this.#append(encodeTombstones(this.#tombstones), false)
-    const filter = this.#appendOwn(this.#filter.build(), false)
-    const index = this.#appendOwn(this.#index.build(), this.#options.isCompressed)
+    const filter = this.#append(this.#filter.build(), false)
+    const index = this.#append(this.#index.build(), this.#options.isCompressed)
     const propertiesHandle = this.#append(encodeProperties(properties), false)
     const footer = { tombstones, filter, index, properties: propertiesHandle }
     const sizeBytes = this.#fileBytes + this.#pendingBytes + FOOTER_BYTES
@@ -145,7 +145,6 @@ export class SegmentBuilder {
     this.#pendingBytes += FOOTER_BYTES
     this.#noteChecked(FOOTER_BYTES)
     this.#writePending()
-    letGo(this.#pending)
     this.#syncAndClose()
     const { number } = this.#options
     return { ...properties, number, sizeBytes, checksum: this.#checksum, range: this.#range() }
@@ -156,23 +155,12 @@ export class SegmentBuilder {
     this.#file.close()
   }
 
-  #isNewKey(bytes: Bytes, keyStart: number, keyEnd: number): boolean {
-    if (this.#lastKeyLength < 0) return true
-    const order = compareRanges(this.#lastKey, 0, this.#lastKeyLength, bytes, keyStart, keyEnd)
-    assert(order <= 0, 'entries reach a segment in order')
-    return order !== 0
-  }
-
-  #takeKey(bytes: Bytes, keyStart: number, keyEnd: number): void {
-    const length = keyEnd - keyStart
+  #startBlock(bytes: Bytes, keyStart: number, keyEnd: number): void {
     if (this.#closedBlock) {
       const next = bytes.subarray(keyStart, keyEnd)
       this.#index.add(separatorBetween(this.#closedBlock.lastKey, next), this.#closedBlock.sizeBytes)
       this.#closedBlock = undefined
     }
-    if (length > this.#lastKey.length) this.#lastKey = Buffer.allocUnsafeSlow(length * 2)
-    copyBytes(bytes, keyStart, keyEnd, this.#lastKey, 0)
-    this.#lastKeyLength = length
     // A copy, not a view: a view would keep the whole log memory alive for as long as the segment lives.
     this.#firstKey ??= cloneBytes(bytes, keyStart, keyEnd)
   }
@@ -190,8 +178,10 @@ export class SegmentBuilder {
 
   #closeBlock(): void {
     if (this.#block.isEmpty) return
+    const lastKey = this.#block.cloneLastKey()
     const { sizeBytes } = this.#append(this.#block.finish(), this.#options.isCompressed)
-    this.#closedBlock = { lastKey: cloneBytes(this.#lastKey, 0, this.#lastKeyLength), sizeBytes }
+    this.#closedBlock = { lastKey, sizeBytes }
+    this.#lastKey = lastKey
   }
 
   /** Appends a payload as a section. */
@@ -205,13 +195,6 @@ export class SegmentBuilder {
     const sizeBytes = this.#pendingBytes - start
     this.#noteChecked(sizeBytes)
     return { offset, sizeBytes }
-  }
-
-  /** As `append`, of a payload that nobody else has. */
-  #appendOwn(payload: Buffer, isCompressed: boolean): SectionHandle {
-    const handle = this.#append(payload, isCompressed)
-    letGo(payload)
-    return handle
   }
 
   /** So many bytes follow that end with their own checksum: that of the file goes on without another look at them. */
@@ -243,9 +226,8 @@ export class SegmentBuilder {
   }
 
   #range(): SegmentMeta['range'] {
-    const lastKey = this.#lastKeyLength < 0 ? undefined : this.#lastKey.subarray(0, this.#lastKeyLength)
     let start: Bytes | undefined = this.#firstKey
-    let end: Bytes | undefined = lastKey ? successor(lastKey) : undefined
+    let end: Bytes | undefined = this.#lastKey && successor(this.#lastKey)
     let isUnbounded = false
     for (const tombstone of this.#tombstones) {
       if (!start || compareBytes(tombstone.start, start) < 0) start = tombstone.start
