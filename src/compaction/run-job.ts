@@ -51,17 +51,21 @@ export function runJob(env: Env, job: AnyJob): Generator<void, AnyResult> {
 }
 
 function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
+  const logs: LogEntries[] = []
   const runs: RunIterator[] = []
   const tombstones: RangeTombstone[] = []
   for (const log of job.logs) {
     const entries = yield* collectEntries(log, job.directory)
+    logs.push(entries)
     runs.push(new RunIterator(entries, entries.sorted(), true))
     tombstones.push(...entries.tombstones)
     yield
   }
   const [only] = runs
   const input = runs.length === 1 ? only! : new MergingIterator(runs)
-  return yield* writeSegments(env, job, input, tombstones, job.logs[0]!.basePosition)
+  const result = yield* writeSegments(env, job, input, tombstones, job.logs[0]!.basePosition)
+  for (const entries of logs) entries.close()
+  return result
 }
 
 function* collectEntries(log: FlushedLog, directory: string): Generator<void, LogEntries> {

@@ -12,6 +12,7 @@ import {
 import type { Position } from '../key/position.js'
 import type { RangeTombstone } from '../key/range-tombstones.js'
 import { asBuffer, type Bytes, cloneBytes } from '../util/bytes.js'
+import { letGo } from '../util/let-go.js'
 import { sortEntries } from './sort-entries.js'
 import { type EntryTable, SortedRun } from './sorted-run.js'
 
@@ -23,6 +24,7 @@ export class LogEntries implements EntryTable {
   #offsets = new Uint32Array(4096)
   #positions = new Uint32Array(4096)
   #count = 0
+  #order: Uint32Array | undefined
   lastPosition: Position
 
   constructor(bytes: Bytes, basePosition: Position) {
@@ -47,10 +49,18 @@ export class LogEntries implements EntryTable {
   /** All entries as one sorted run, numbered anew in its order: a walk over it takes the numbers one after another. */
   sorted(): SortedRun {
     const order = sortEntries(this.bytes, this.#offsets, 0, this.#count)
-    this.#offsets = order.map((entry) => this.#offsets[entry]!)
-    this.#positions = order.map((entry) => this.#positions[entry]!)
+    this.#offsets = reordered(this.#offsets, order)
+    this.#positions = reordered(this.#positions, order)
     for (let i = 0; i < order.length; i++) order[i] = i
+    this.#order = order
     return new SortedRun(order)
+  }
+
+  /** Nobody asks for an entry, or looks at the sorted run, any more. */
+  close(): void {
+    letGo(this.#offsets)
+    letGo(this.#positions)
+    if (this.#order) letGo(this.#order)
   }
 
   offsetOf(entry: number): number {
@@ -62,12 +72,17 @@ export class LogEntries implements EntryTable {
   }
 
   #addEntry(op: number, position: Position): void {
-    if (this.#count === this.#offsets.length) {
-      this.#offsets = doubled(this.#offsets)
-      this.#positions = doubled(this.#positions)
-    }
+    if (this.#count === this.#offsets.length) this.#grow()
     this.#offsets[this.#count] = op
     this.#positions[this.#count++] = position - this.#basePosition
+  }
+
+  #grow(): void {
+    const [offsets, positions] = [this.#offsets, this.#positions]
+    this.#offsets = doubled(offsets)
+    this.#positions = doubled(positions)
+    letGo(offsets)
+    letGo(positions)
   }
 }
 
@@ -96,4 +111,12 @@ export function doubled(array: Uint32Array): Uint32Array<ArrayBuffer> {
   const larger = new Uint32Array(array.length * 2)
   larger.set(array)
   return larger
+}
+
+/** Lets go of `array`. */
+function reordered(array: Uint32Array, order: Uint32Array): Uint32Array<ArrayBuffer> {
+  const result = new Uint32Array(order.length)
+  for (let i = 0; i < result.length; i++) result[i] = array[order[i]!]!
+  letGo(array)
+  return result
 }

@@ -1,5 +1,6 @@
 import { OP_HEADER_BYTES, opKeyLength } from '../key/batch-format.js'
 import { type Bytes, compareRanges, readWord } from '../util/bytes.js'
+import { letGo } from '../util/let-go.js'
 
 /** Below this many a comparison sort by insertion wins. */
 const INSERTION_MAX = 12
@@ -24,6 +25,7 @@ export function sortEntries(bytes: Bytes, offsets: Uint32Array, from: number, to
   const [words, otherOrder, otherWords] = spare
   const counts = new Uint32Array(WORD_BYTES * BYTE_VALUES)
   sortPart({ bytes, offsets, order, words, otherOrder, otherWords, counts }, 0, count, 0, 0)
+  for (const array of spare) letGo(array)
   return order
 }
 

@@ -1,6 +1,7 @@
 import bloomFilters from 'bloom-filters'
 import { writeU32 } from '../util/bytes.js'
 import { secondHash } from '../util/hash.js'
+import { letGo } from '../util/let-go.js'
 import { FILTER_HEADER_BYTES, filterBit } from './filter.js'
 
 /** 9.6 bits and 7 probes a key. */
@@ -15,6 +16,7 @@ export class FilterBuilder {
     if (this.#count === this.#hashes.length) {
       const larger = new Uint32Array(this.#count * 2)
       larger.set(this.#hashes)
+      letGo(this.#hashes)
       this.#hashes = larger
     }
     this.#hashes[this.#count++] = hash
@@ -29,6 +31,8 @@ export class FilterBuilder {
     bytes[0] = filter._nbHashes
     writeU32(bytes, 1, filter.size)
     bytes.set(bits, FILTER_HEADER_BYTES)
+    letGo(bits)
+    letGo(this.#hashes)
     return bytes
   }
 }

@@ -10,6 +10,7 @@ import { type Bytes, cloneBytes, compareBytes, successor } from '../util/bytes.j
 import { CRC_RESIDUE } from '../util/crc.js'
 import { shiftCrc } from '../util/crc-shift.js'
 import { hashKey } from '../util/hash.js'
+import { letGo } from '../util/let-go.js'
 import { isApart, readReference } from './blob-format.js'
 import { BlobUses } from './blob-uses.js'
 import { BlockBuilder } from './block-builder.js'
@@ -135,8 +136,8 @@ export class SegmentBuilder {
       blobs: this.#blobs.list(),
     }
     const tombstones = this.#append(encodeTombstones(this.#tombstones), false)
-    const filter = this.#append(this.#filter.build(), false)
-    const index = this.#append(this.#index.build(), this.#options.isCompressed)
+    const filter = this.#appendOwn(this.#filter.build(), false)
+    const index = this.#appendOwn(this.#index.build(), this.#options.isCompressed)
     const propertiesHandle = this.#append(encodeProperties(properties), false)
     const footer = { tombstones, filter, index, properties: propertiesHandle }
     const sizeBytes = this.#fileBytes + this.#pendingBytes + FOOTER_BYTES
@@ -145,6 +146,7 @@ export class SegmentBuilder {
     this.#pendingBytes += FOOTER_BYTES
     this.#noteChecked(FOOTER_BYTES)
     this.#writePending()
+    letGo(this.#pending)
     this.#syncAndClose()
     const { number } = this.#options
     return { ...properties, number, sizeBytes, checksum: this.#checksum, range: this.#range() }
@@ -195,6 +197,13 @@ export class SegmentBuilder {
     const sizeBytes = this.#pendingBytes - start
     this.#noteChecked(sizeBytes)
     return { offset, sizeBytes }
+  }
+
+  /** As `append`, of a payload that nobody else has. */
+  #appendOwn(payload: Buffer, isCompressed: boolean): SectionHandle {
+    const handle = this.#append(payload, isCompressed)
+    letGo(payload)
+    return handle
   }
 
   /** So many bytes follow that end with their own checksum: that of the file goes on without another look at them. */

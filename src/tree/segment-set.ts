@@ -7,6 +7,7 @@ import type { ReadContext } from '../segment/read-context.js'
 import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 import { type SegmentHost, SegmentReader } from '../segment/segment-reader.js'
 import type { Bytes } from '../util/bytes.js'
+import { Level0Filter } from './level0-filter.js'
 
 interface OpenSegment {
   readonly reader: SegmentReader
@@ -22,6 +23,7 @@ const SLICE_MS = 3
  * the caller marks it obsolete only after the edit that removed it is durable.
  */
 export class SegmentSet {
+  readonly level0: Level0Filter
   readonly #env: Env
   readonly #host: SegmentHost
   readonly #remover: FileRemover
@@ -31,7 +33,9 @@ export class SegmentSet {
   #tableBytes = 0
   #isKeepingFiles = false
 
-  constructor(env: Env, host: SegmentHost, remover: FileRemover) {
+  /** @param memory bytes of the budget that indexes and filters are a part of. */
+  constructor(env: Env, host: SegmentHost, remover: FileRemover, memory: number) {
+    this.level0 = new Level0Filter(memory)
     this.#remover = remover
     this.#env = env
     this.#host = host
@@ -39,7 +43,7 @@ export class SegmentSet {
 
   /** Bytes of indexes and filters in memory. */
   get tableBytes(): number {
-    return this.#tableBytes
+    return this.#tableBytes + this.level0.sizeBytes
   }
 
   /**

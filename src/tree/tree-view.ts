@@ -97,6 +97,8 @@ export class TreeView {
   readonly version: Version
   readonly gaps: DeadGaps
   readonly #l0: readonly SegmentReader[]
+  /** What stands for each of them in the filter of level 0. */
+  readonly #l0Bits: readonly number[]
   readonly #levels: readonly LevelView[]
   readonly #segments: SegmentSet
   readonly #onUnused: (view: TreeView) => void
@@ -122,6 +124,7 @@ export class TreeView {
       readers: metas.map((meta) => segments.retain(meta.number)),
     }))
     this.#l0 = levels[0]!.readers
+    this.#l0Bits = levels[0]!.metas.map((meta) => segments.level0.retain(meta.number))
     this.#levels = levels.slice(1).filter((level) => level.metas.length > 0)
     this.#segmentsHaveTombstones = levels.some(({ readers }) =>
       readers.some((reader) => !reader.tombstones.isEmpty),
@@ -135,6 +138,7 @@ export class TreeView {
 
   release(): void {
     if (--this.#uses > 0) return
+    for (const meta of this.version.levels[0]!) this.#segments.level0.release(meta.number)
     for (const meta of this.version.segments()) this.#segments.release(meta.number)
     this.#onUnused(this)
   }
@@ -199,7 +203,11 @@ export class TreeView {
     context: ReadContext,
     lookup: Lookup,
   ): boolean {
-    for (const reader of this.#l0) {
+    const l0 = this.#l0
+    const candidates = l0.length > 0 ? this.#segments.level0.candidates(hash) : 0
+    for (let i = 0; i < l0.length; i++) {
+      if ((candidates & this.#l0Bits[i]!) === 0) continue
+      const reader = l0[i]!
       const { range } = reader.meta
       if (compareRanges(range.start, 0, range.start.length, key, keyStart, keyEnd) > 0) continue
       if (range.end && compareRanges(range.end, 0, range.end.length, key, keyStart, keyEnd) <= 0) continue

@@ -7,6 +7,7 @@ import type { Position } from '../key/position.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { BlobFiles } from '../segment/blob-files.js'
 import { ReadPacer } from '../segment/read-pacer.js'
+import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
@@ -23,8 +24,12 @@ const ROWS_SHARE = 1 / 4
 /** The block cache never gets less than this share of the memory: a store must not read without any cache. */
 const CACHE_SHARE_MIN = 1 / 16
 
-/** Entries of a flushed memtable whose rows are forgotten before others get their turn: under a millisecond. */
-const ROWS_PER_TURN = 8192
+/** Entries of a flushed memtable between two looks at the clock. */
+const ENTRIES_PER_LOOK = 1024
+/** How long a flushed memtable may be walked through before others get their turn. */
+const SLICE_MS = 1
+/** From so many segments on, level 0 has a filter of its own: merges that keep up leave fewer. */
+const LEVEL0_FILTERED_FROM = 3
 
 export interface TreeSetup {
   readonly env: Env
@@ -87,7 +92,7 @@ export class Tree {
       blobs: new BlobFiles(env, directory),
       blockReads: { hits: 0, misses: 0 },
     }
-    const segments = new SegmentSet(env, host, setup.remover)
+    const segments = new SegmentSet(env, host, setup.remover, options.memory)
     try {
       await segments.openAll(versions.version.segments(), versions.version.blobs.values())
       return new Tree(setup, host, segments, active)
@@ -168,12 +173,13 @@ export class Tree {
   async install(edit: VersionEdit, flushed: readonly Memtable[] = []): Promise<void> {
     const added = (edit.added ?? []).map(({ meta }) => meta)
     await this.segments.openAll(added, edit.blobs ?? [])
+    const filtered = await this.#leave(flushed, added)
     await this.versions.commit(edit)
-    for (const memtable of flushed) await this.#forgetRows(memtable)
     if (flushed.length > 0)
       this.#memtables = this.#memtables.filter((memtable) => !flushed.includes(memtable))
     for (const memtable of flushed) this.#gaps.forget(memtable)
     this.#replaceView()
+    if (filtered) this.segments.level0.release(filtered.number)
     const kept = new Set(added.map(({ number }) => number))
     for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
   }
@@ -210,20 +216,47 @@ export class Tree {
   }
 
   /**
-   * The rows of these keys are about to be old. Nobody adds one meanwhile: as long as the memtable is in the view,
-   * reads of its keys end there.
+   * The entries of these memtables are about to be read from a segment. Their rows are old then, and are forgotten:
+   * nobody adds one meanwhile, as long as the memtables are in the view reads of their keys end there. And the filter of
+   * level 0 learns which keys the segment holds, before any version has it.
+   * @returns the segment that the filter holds now, until it is released.
    */
-  async #forgetRows(memtable: Memtable): Promise<void> {
+  async #leave(
+    memtables: readonly Memtable[],
+    added: readonly SegmentMeta[],
+  ): Promise<SegmentMeta | undefined> {
+    const { clock } = this.env
+    const { level0 } = this.segments
+    const [segment] = added
+    // A tombstone of a range hides keys that the segment does not hold: it is looked into whatever the key.
+    const isFiltered =
+      memtables.length > 0 &&
+      added.length === 1 &&
+      segment!.rangeTombstoneCount === 0 &&
+      this.version.levels[0]!.length + 1 >= LEVEL0_FILTERED_FROM
+    const bit = isFiltered ? await level0.begin(segment!.number, clock) : 0
+    for (const memtable of memtables) await this.#walk(memtable, bit)
+    return bit > 0 ? segment : undefined
+  }
+
+  async #walk(memtable: Memtable, bit: number): Promise<void> {
     const { rows } = this
-    if (rows.count === 0) return
-    if (!memtable.tombstones.isEmpty) {
-      rows.clear()
-      return
-    }
-    for (let from = 0; from < memtable.count; from += ROWS_PER_TURN) {
-      const to = Math.min(memtable.count, from + ROWS_PER_TURN)
-      for (let entry = from; entry < to; entry++) rows.forget(memtable.hashOf(entry))
-      await this.env.clock.sleep(0)
+    const { clock } = this.env
+    const { level0 } = this.segments
+    if (!memtable.tombstones.isEmpty) rows.clear()
+    const hasRows = rows.count > 0
+    if (!hasRows && bit === 0) return
+    let endMs = clock.monotonicMs() + SLICE_MS
+    for (let from = 0; from < memtable.count; from += ENTRIES_PER_LOOK) {
+      const to = Math.min(memtable.count, from + ENTRIES_PER_LOOK)
+      for (let entry = from; entry < to; entry++) {
+        const hash = memtable.hashOf(entry)
+        if (hasRows) rows.forget(hash)
+        if (bit > 0) level0.add(bit, hash)
+      }
+      if (clock.monotonicMs() < endMs) continue
+      await clock.sleep(0)
+      endMs = clock.monotonicMs() + SLICE_MS
     }
   }
 
