@@ -9,7 +9,7 @@
  * Columns, because lengths that repeat compress to nothing and numbers between keys and values would keep LZ4 from
  * seeing that these repeat: 5 % smaller files on 16 + 100 byte entries than with a header before each entry.
  * Where the entries stand is worked out, and every number checked, once when a block is loaded; a hash index over
- * its keys is built when the first point lookup comes. Both cost less than reading them from the file would.
+ * its keys is built when the second point lookup comes. Both cost less than reading them from the file would.
  *
  * In the cache, a record of words that are followed by the bytes:
  *
@@ -31,6 +31,7 @@ const HEADER_WORDS = 4
 const FLAGS_WORD = 3
 const HAS_SLOTS = 1
 const IS_WIDE = 2
+const WAS_ASKED = 4
 const NO_WORDS = new Uint32Array(0)
 
 /** The fields of one entry, filled anew by `Block.read`. */
@@ -233,13 +234,19 @@ export class Block {
   // Hot: every point read of a segment (bench/read.bench.js).
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
-    if (this.isFleeting) {
-      const entry = this.lowerBound(key, keyStart, keyEnd)
-      return entry < this.count && this.#compareKey(entry, key, keyStart, keyEnd) === 0 ? entry : -1
-    }
+    if (this.isFleeting) return this.#search(key, keyStart, keyEnd)
     const words = this.#words
     const first = this.#first
-    if (!(words[first - HEADER_WORDS + FLAGS_WORD]! & HAS_SLOTS)) this.#buildSlots()
+    const flagsAt = first - HEADER_WORDS + FLAGS_WORD
+    const flags = words[flagsAt]!
+    if (!(flags & HAS_SLOTS)) {
+      // Hashing all of its keys costs three searches, and many blocks are asked for one key only while they are here.
+      if (!(flags & WAS_ASKED)) {
+        words[flagsAt] = flags | WAS_ASKED
+        return this.#search(key, keyStart, keyEnd)
+      }
+      this.#buildSlots()
+    }
     const slots = this.#slots
     const mask = slotCountOf(this.count) - 1
     const length = keyEnd - keyStart
@@ -251,6 +258,11 @@ export class Block {
         return entry
     }
     return -1
+  }
+
+  #search(key: Bytes, keyStart: number, keyEnd: number): number {
+    const entry = this.lowerBound(key, keyStart, keyEnd)
+    return entry < this.count && this.#compareKey(entry, key, keyStart, keyEnd) === 0 ? entry : -1
   }
 
   #compareKey(entry: number, key: Bytes, keyStart: number, keyEnd: number): number {
@@ -301,5 +313,5 @@ export class Block {
 
 /** A power of two, so that two in three are used at most. */
 function slotCountOf(count: number): number {
-  return count < 3 ? 4 : 2 ** (32 - Math.clz32(Math.ceil(count * 1.5) - 1))
+  return count < 3 ? 4 : 1 << (32 - Math.clz32(Math.ceil(count * 1.5) - 1))
 }
