@@ -2,8 +2,11 @@ import type { Position } from '../key/position.js'
 import { LogMemoryPool } from '../log/log-memory.js'
 import { type IndexMemory, Memtable } from '../memtable/memtable.js'
 
-/** Log memories kept for the next memtables: else each is faulted in, and stays until a collection. */
-const SPARE_LOG_MEMORY = 2
+/**
+ * Log memories kept for the next memtables, beside those that flushed ones keep: a new one is faulted in, and stays
+ * until a collection.
+ */
+const SPARE_LOG_MEMORY = 1
 const SPARE_INDEXES = 1
 
 /** The memory that memtables are made of, log and index, handed from those that nobody uses any more to later ones. */

@@ -350,6 +350,7 @@ export class Store {
   #rotate(bodyBytes: number): void {
     const { active } = this.tree
     const number = this.tree.versions.takeFileNumbers(1)
+    this.tree.makeRoom(this.options.memtableBytes)
     const memory = this.#pool.take(Math.max(bodyBytes, LOG_HEADER_BYTES + 2 * this.#log.frameBytes))
     const sizeBytes = this.#log.current.sealedTo
     this.#log.write()

@@ -30,6 +30,8 @@ const ENTRIES_PER_LOOK = 1024
 const SLICE_MS = 1
 /** From so many segments on, level 0 has a filter of its own: merges that keep up leave fewer. */
 const LEVEL0_FILTERED_FROM = 3
+/** Up to so many memtables, those that wait included, flushed ones go on answering point reads. */
+const MEMTABLES_KEPT = 3
 
 export interface TreeSetup {
   readonly env: Env
@@ -59,6 +61,11 @@ export class Tree {
   readonly #onMemtableUnused: (memtable: Memtable) => void
   /** Newest first: the active one, then those that wait to be flushed. */
   #memtables: readonly Memtable[]
+  /**
+   * Newest first: the latest that are in segments too. What was written last is read most, and is here in one step
+   * and not in cold blocks; their memory is there for the memtables to come.
+   */
+  #flushed: readonly Memtable[] = []
   #view: TreeView
   readonly #memtableUses = new Map<Memtable, number>()
   /** Positions that readers hold, each with how many do. */
@@ -126,7 +133,10 @@ export class Tree {
 
   /** Bytes of all memtables: log memory in use and index. */
   get memtableBytes(): number {
-    return this.#memtables.reduce((sum, memtable) => sum + memtable.bytes.length + memtable.indexBytes, 0)
+    return [...this.#memtables, ...this.#flushed].reduce(
+      (sum, memtable) => sum + memtable.bytes.length + memtable.indexBytes,
+      0,
+    )
   }
 
   /** At how many bytes a millisecond writes may go on; undefined: freely. */
@@ -147,6 +157,13 @@ export class Tree {
       (older, { cursors }) => mergeCursors(older, cursors),
       this.version.cursors,
     )
+  }
+
+  /** So much memory is wanted for a new memtable: those in segments that have no room beside it go. */
+  makeRoom(bytes: number): void {
+    const before = this.#flushed
+    this.#keepFlushed(before, bytes)
+    if (this.#flushed !== before) this.#replaceView()
   }
 
   /** The active memtable is full: it waits for its flush, and `next` takes its place. */
@@ -175,8 +192,10 @@ export class Tree {
     await this.segments.openAll(added, edit.blobs ?? [])
     const filtered = await this.#leave(flushed, added)
     await this.versions.commit(edit)
-    if (flushed.length > 0)
+    if (flushed.length > 0) {
       this.#memtables = this.#memtables.filter((memtable) => !flushed.includes(memtable))
+      this.#keepFlushed([...flushed.toReversed(), ...this.#flushed])
+    }
     for (const memtable of flushed) this.#gaps.forget(memtable)
     this.#replaceView()
     if (filtered) this.segments.level0.release(filtered.number)
@@ -260,12 +279,23 @@ export class Tree {
     }
   }
 
+  /** Of `flushed`, newest first, those that have room beside the other memtables and `wantedBytes`. */
+  #keepFlushed(flushed: readonly Memtable[], wantedBytes = 0): void {
+    let bytes = wantedBytes + sizeOf(this.#memtables)
+    const bytesMax = this.options.memtableBytes * MEMTABLES_KEPT
+    const tooMany = flushed.findIndex((memtable) => {
+      bytes += memtable.bytes.length
+      return bytes > bytesMax
+    })
+    this.#flushed = tooMany < 0 ? flushed : flushed.slice(0, tooMany)
+  }
+
   #makeView(): TreeView {
-    for (const memtable of this.#memtables) {
+    for (const memtable of [...this.#memtables, ...this.#flushed]) {
       this.#memtableUses.set(memtable, (this.#memtableUses.get(memtable) ?? 0) + 1)
     }
     const onUnused = (view: TreeView) => this.#dropMemtables(view)
-    return new TreeView(this.#memtables, this.version, this.segments, this.#gaps, onUnused)
+    return new TreeView(this.#memtables, this.#flushed, this.version, this.segments, this.#gaps, onUnused)
   }
 
   #replaceView(): void {
@@ -276,7 +306,7 @@ export class Tree {
   }
 
   #dropMemtables(view: TreeView): void {
-    for (const memtable of view.memtables) {
+    for (const memtable of [...view.memtables, ...view.flushed]) {
       const uses = this.#memtableUses.get(memtable)! - 1
       if (uses > 0) {
         this.#memtableUses.set(memtable, uses)
@@ -286,4 +316,8 @@ export class Tree {
       this.#onMemtableUnused(memtable)
     }
   }
+}
+
+function sizeOf(memtables: readonly Memtable[]): number {
+  return memtables.reduce((sum, { bytes }) => sum + bytes.length, 0)
 }
