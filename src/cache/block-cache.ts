@@ -70,12 +70,12 @@ export class BlockCache {
 
   /** Whether one more record, as large as the last one, would push nothing out. */
   get hasRoom(): boolean {
-    const head = this.#head
-    if (this.#spare.length > 0) return true
-    // What there is in a region that is used again, others were pushed out for.
-    if (head && !head.isUsedAgain && head.end + this.#lastUnits <= head.units) return true
-    const units = this.#standsAlone(this.#lastUnits) ? this.#lastUnits : this.#regionUnits
-    return this.#bytes + units * UNIT_BYTES <= this.#capacity
+    return this.#hasRoomFor(this.#lastUnits)
+  }
+
+  /** Whether a record of this size would push nothing out. */
+  hasRoomFor(payloadBytes: number): boolean {
+    return this.#hasRoomFor(unitsOf(payloadBytes))
   }
 
   setCapacity(capacity: number): void {
@@ -97,14 +97,12 @@ export class BlockCache {
     if (!places) return
     this.#owners[owner] = undefined
     this.#freeOwners.push(owner)
-    for (const place of places) {
-      if (place === 0) continue
-      this.#count--
-      const region = this.regionOf(place)
-      region.live--
-      if (region.live === 0 && region !== this.#head) this.#retire(region)
-    }
-    places.fill(0)
+    for (let number = 0; number < places.length; number++) this.#dropAt(places, number)
+  }
+
+  /** What the owner had under the number is not asked for any more. */
+  drop(owner: number, number: number): void {
+    this.#dropAt(this.#owners[owner]!, number)
   }
 
   /** Where the record of a place stands. */
@@ -119,7 +117,9 @@ export class BlockCache {
 
   /** It was used: it stays for a while longer. */
   touch(region: CacheRegion, payloadAt: number): void {
-    region.words[(payloadAt - RECORD_HEADER_BYTES) / 4 + TOUCHED_WORD] = 1
+    const word = ((payloadAt - RECORD_HEADER_BYTES) >>> 2) + TOUCHED_WORD
+    // A line that is written has to go back to memory.
+    if (region.words[word] === 0) region.words[word] = 1
   }
 
   /**
@@ -127,7 +127,7 @@ export class BlockCache {
    * New records are untouched: a long scan passes through without pushing out what is used again.
    */
   add(owner: number, number: number, payloadBytes: number): number {
-    const units = Math.ceil((RECORD_HEADER_BYTES + payloadBytes) / UNIT_BYTES)
+    const units = unitsOf(payloadBytes)
     this.#lastUnits = units
     const region = this.#standsAlone(units) ? this.#dedicated(units) : this.#headFor(units)
     if (!region) return 0
@@ -144,6 +144,25 @@ export class BlockCache {
     this.#count++
     this.#owners[owner]![number] = place
     return place
+  }
+
+  #hasRoomFor(units: number): boolean {
+    const head = this.#head
+    if (this.#standsAlone(units)) return this.#bytes + units * UNIT_BYTES <= this.#capacity
+    if (this.#spare.length > 0) return true
+    // What there is in a region that is used again, others were pushed out for.
+    if (head && !head.isUsedAgain && head.end + units <= head.units) return true
+    return this.#bytes + this.#regionUnits * UNIT_BYTES <= this.#capacity
+  }
+
+  #dropAt(places: Uint32Array, number: number): void {
+    const place = places[number]!
+    if (place === 0) return
+    places[number] = 0
+    this.#count--
+    const region = this.regionOf(place)
+    region.live--
+    if (region.live === 0 && region !== this.#head) this.#retire(region)
   }
 
   #standsAlone(units: number): boolean {
@@ -309,4 +328,8 @@ export class BlockCache {
     this.#freeSlots.push(region.slot)
     this.#bytes -= region.units * UNIT_BYTES
   }
+}
+
+function unitsOf(payloadBytes: number): number {
+  return Math.ceil((RECORD_HEADER_BYTES + payloadBytes) / UNIT_BYTES)
 }

@@ -1,19 +1,22 @@
 import { BufferCutter } from '../util/buffer-cutter.js'
 import { type Bytes, COPY_LOOP_MAX, copyBytes, equalRange } from '../util/bytes.js'
+import type { BlockCache } from './block-cache.js'
 
 /** Larger rows gain little: finding them costs less than copying them. */
 const ROW_BYTES_MAX = 2048
-/** row := hash:u32 | valueLength:u32 | keyLength:u16 positionHigh:u16 | positionLow:u32 | key | value, padded to 8 */
-const ROW_HEADER_BYTES = 16
-const ALIGNMENT = 8
-/** A bucket is half a cache line: four times hash and row + 1 (0: free), in units of 8 bytes. */
+/** row := valueLength:u32 | keyLength:u16 positionHigh:u16 | positionLow:u32 | key | value */
+const ROW_HEADER_BYTES = 12
+/** A bucket is half a cache line: four times hash and place (0: free). */
 const BUCKET_SLOTS = 4
 const BUCKET_WORDS = BUCKET_SLOTS * 2
-/** What a row takes when there is one for each slot: about half of them are used. */
+/** Words of a new table that are written at a time. */
+const WRITTEN_WORDS = 16 * 1024
+/** Of the memory that rows may be thought to take, for each slot: about half of them are used. */
 const ROW_BYTES_TYPICAL = 80
 const POSITION_HIGH = 2 ** 32
 /** A row has 48 bits for its position. */
 const POSITION_END = 2 ** 48
+const NOTHING = new Uint32Array(0)
 
 /** Where a row stands: what `RowCache.find` fills in. */
 export interface RowPlace {
@@ -26,41 +29,41 @@ export interface RowPlace {
 /**
  * The newest values of keys that were read from segments lately, row by row: a point read of one of them costs two
  * cache lines where a block costs ten, and a store larger than its memory keeps rows that are read and not their
- * neighbours too. First in, first out, in one ring of memory that is taken when the first row comes.
+ * neighbours too. Rows are records of the block cache, which drops what is not used, row or block: how much of it
+ * either gets follows from what is read.
  *
  * A row is good until a newer version of its key reaches the segments: whoever flushes forgets those keys before.
- * What is found is borrowed until the next `add`.
+ * What is found is borrowed until something is added to the cache.
  */
 export class RowCache {
-  readonly #capacity: number
+  readonly #cache: BlockCache
   readonly #bucketMask: number
+  readonly #isOff: boolean
   readonly #cutter = new BufferCutter()
-  #ring: Buffer = Buffer.alloc(0)
-  #words: Uint32Array = new Uint32Array(0)
-  #slots: Uint32Array = new Uint32Array(0)
-  /** Rows stand from `tail` to `head`; once around, from `tail` to `end` and from 0 to `head`. */
-  #head = 0
-  #tail = 0
-  #end = 0
-  #isWrapped = false
-  #count = 0
+  /** Taken when the first row comes. The cache writes the places. */
+  #slots: Uint32Array = NOTHING
+  #owner = 0
+  /** A table that is not all written yet, and how far it is. */
+  #unwritten: Uint32Array | undefined
+  #written = 0
 
-  /** @param capacity bytes of the ring; below a few rows nothing is kept. */
-  constructor(capacity: number) {
-    this.#capacity = capacity < ROW_BYTES_MAX * 4 ? 0 : capacity - (capacity % ALIGNMENT)
+  /** @param bytes of `cache` that rows may be thought to take; below a few rows nothing is kept. */
+  constructor(cache: BlockCache, bytes: number) {
+    this.#cache = cache
+    this.#isOff = bytes < ROW_BYTES_MAX * 4
     let buckets = 16
-    while (buckets * BUCKET_SLOTS * ROW_BYTES_TYPICAL < this.#capacity) buckets *= 2
+    while (buckets * BUCKET_SLOTS * ROW_BYTES_TYPICAL < bytes) buckets *= 2
     this.#bucketMask = buckets - 1
   }
 
-  /** Rows in the ring. */
-  get count(): number {
-    return this.#count
+  /** Whether no row was ever kept. */
+  get isUnused(): boolean {
+    return this.#slots.length === 0
   }
 
-  /** Bytes of memory that it takes once it holds a row, and may be counted on to take. */
+  /** Bytes of memory that the table takes once there is a row, and may be counted on to take. */
   get sizeBytes(): number {
-    return this.#capacity === 0 ? 0 : this.#capacity + (this.#bucketMask + 1) * BUCKET_WORDS * 4
+    return this.#isOff ? 0 : (this.#bucketMask + 1) * BUCKET_WORDS * 4
   }
 
   // Hot: every point read that no memtable answers (bench/read.bench.js).
@@ -72,18 +75,20 @@ export class RowCache {
     for (let slot = bucket; slot < bucket + BUCKET_WORDS; slot += 2) {
       const row = slots[slot + 1]!
       if (slots[slot] !== hash || row === 0) continue
-      const at = (row - 1) * ALIGNMENT
+      const region = this.#cache.regionOf(row)
+      const at = this.#cache.payloadAt(row)
+      const { bytes, words } = region
       const word = at >>> 2
-      const lengthAndHigh = this.#words[word + 2]!
+      const lengthAndHigh = words[word + 1]!
       const keyLength = lengthAndHigh & 0xffff
       const keyAt = at + ROW_HEADER_BYTES
-      if (keyLength !== keyEnd - keyStart || !equalRange(this.#ring, keyAt, key, keyStart, keyLength))
-        continue
-      const position = (lengthAndHigh >>> 16) * POSITION_HIGH + this.#words[word + 3]!
+      if (keyLength !== keyEnd - keyStart || !equalRange(bytes, keyAt, key, keyStart, keyLength)) continue
+      const position = (lengthAndHigh >>> 16) * POSITION_HIGH + words[word + 2]!
       if (position > atMost) return false
-      place.bytes = this.#ring
+      this.#cache.touch(region, at)
+      place.bytes = bytes
       place.valueStart = keyAt + keyLength
-      place.valueEnd = keyAt + keyLength + this.#words[word + 1]!
+      place.valueEnd = keyAt + keyLength + words[word]!
       place.position = position
       return true
     }
@@ -92,30 +97,33 @@ export class RowCache {
 
   /**
    * Keeps a row that was found in a segment, and sets `place` to where it stands now: it is hot there, and readers go
-   * on with the memory that the rows before were read from. `key` is never in the ring.
+   * on with the memory that the rows before were read from.
+   * @param isInCache whether `place` is memory of the cache, of which nothing may be dropped then to make room.
    */
-  add(key: Bytes, keyStart: number, keyEnd: number, hash: number, place: RowPlace): void {
+  add(key: Bytes, keyStart: number, keyEnd: number, hash: number, place: RowPlace, isInCache: boolean): void {
     const { valueStart, valueEnd, position } = place
     const keyLength = keyEnd - keyStart
     const valueLength = valueEnd - valueStart
-    const size = alignedSize(keyLength, valueLength)
-    if (size > ROW_BYTES_MAX || this.#capacity === 0 || position >= POSITION_END) return
-    if (this.#ring.length === 0) this.#allocate()
-    const at = this.#reserve(size)
-    const word = at >>> 2
-    this.#words[word] = hash
-    this.#words[word + 1] = valueLength
-    this.#words[word + 2] = keyLength | (Math.floor(position / POSITION_HIGH) << 16)
-    this.#words[word + 3] = position >>> 0
-    const valueAt = at + ROW_HEADER_BYTES + keyLength
-    copyBytes(key, keyStart, keyEnd, this.#ring, at + ROW_HEADER_BYTES)
-    if (valueLength <= COPY_LOOP_MAX) copyBytes(place.bytes, valueStart, valueEnd, this.#ring, valueAt)
-    else this.#ring.set(this.#cutter.view(place.bytes, valueStart, valueEnd), valueAt)
-    this.#count++
-    const slot = this.#slotFor(hash, at)
+    const sizeBytes = ROW_HEADER_BYTES + keyLength + valueLength
+    if (sizeBytes > ROW_BYTES_MAX || this.#isOff || position >= POSITION_END) return
+    if (this.#slots.length === 0 && !this.#allocateSome()) return
+    const cache = this.#cache
+    if (isInCache && !cache.hasRoomFor(sizeBytes)) return
+    const slot = this.#slotFor(hash)
+    const row = cache.add(this.#owner, slot + 1, sizeBytes)
+    if (row === 0) return
     this.#slots[slot] = hash
-    this.#slots[slot + 1] = at / ALIGNMENT + 1
-    place.bytes = this.#ring
+    const { bytes, words } = cache.regionOf(row)
+    const at = cache.payloadAt(row)
+    const word = at >>> 2
+    words[word] = valueLength
+    words[word + 1] = keyLength | (Math.floor(position / POSITION_HIGH) << 16)
+    words[word + 2] = position >>> 0
+    const valueAt = at + ROW_HEADER_BYTES + keyLength
+    copyBytes(key, keyStart, keyEnd, bytes, at + ROW_HEADER_BYTES)
+    if (valueLength <= COPY_LOOP_MAX) copyBytes(place.bytes, valueStart, valueEnd, bytes, valueAt)
+    else bytes.set(this.#cutter.view(place.bytes, valueStart, valueEnd), valueAt)
+    place.bytes = bytes
     place.valueStart = valueAt
     place.valueEnd = valueAt + valueLength
   }
@@ -126,72 +134,46 @@ export class RowCache {
     if (slots.length === 0) return
     const bucket = (hash & this.#bucketMask) * BUCKET_WORDS
     for (let slot = bucket; slot < bucket + BUCKET_WORDS; slot += 2)
-      if (slots[slot] === hash) slots[slot + 1] = 0
+      if (slots[slot] === hash) this.#cache.drop(this.#owner, slot + 1)
   }
 
   clear(): void {
-    this.#slots.fill(0)
-    this.#head = 0
-    this.#tail = 0
-    this.#isWrapped = false
-    this.#count = 0
+    for (let slot = 0; slot < this.#slots.length; slot += 2) this.#cache.drop(this.#owner, slot + 1)
   }
 
-  #allocate(): void {
-    this.#ring = Buffer.allocUnsafeSlow(this.#capacity)
-    this.#words = new Uint32Array(this.#ring.buffer, 0, this.#capacity >>> 2)
-    this.#slots = new Uint32Array((this.#bucketMask + 1) * BUCKET_WORDS)
+  /**
+   * Writes one more part of the table; true once it is all there. Memory that is read before it was ever written is
+   * mapped twice, the second time with an interrupt of the process's other cores: 14 µs a page instead of 1.6.
+   */
+  #allocateSome(): boolean {
+    this.#unwritten ??= new Uint32Array((this.#bucketMask + 1) * BUCKET_WORDS)
+    const table = this.#unwritten
+    const from = this.#written
+    this.#written = from + WRITTEN_WORDS
+    table.fill(0, from, this.#written)
+    if (this.#written < table.length) return false
+    this.#unwritten = undefined
+    this.#slots = table
+    this.#owner = this.#cache.register(table)
+    return true
   }
 
-  /** A place for a new row: the one of an older row of the key, a free one, or any. */
-  #slotFor(hash: number, at: number): number {
+  /** A slot for a new row: the one of an older row of the key, which is dropped, a free one, or any. */
+  #slotFor(hash: number): number {
     const slots = this.#slots
     const bucket = (hash & this.#bucketMask) * BUCKET_WORDS
-    let free = -1
+    let chosen = -1
     for (let slot = bucket; slot < bucket + BUCKET_WORDS; slot += 2) {
-      if (slots[slot + 1] === 0) free = slot
-      else if (slots[slot] === hash) return slot
-    }
-    return free >= 0 ? free : bucket + ((at / ALIGNMENT) % BUCKET_SLOTS) * 2
-  }
-
-  /** Where `size` bytes may be written; the oldest rows make room. */
-  #reserve(size: number): number {
-    for (;;) {
-      if (!this.#isWrapped) {
-        if (this.#head + size <= this.#capacity) break
-        this.#end = this.#head
-        this.#head = 0
-        this.#isWrapped = true
-      } else if (this.#head + size <= this.#tail) {
+      if (slots[slot + 1] === 0) {
+        if (chosen < 0) chosen = slot
+      } else if (slots[slot] === hash) {
+        chosen = slot
         break
-      } else {
-        this.#dropOldest()
       }
     }
-    const at = this.#head
-    this.#head += size
-    return at
+    // The bits above those that chose the bucket are as good as random.
+    if (chosen < 0) chosen = bucket + (hash >>> 30) * 2
+    this.#cache.drop(this.#owner, chosen + 1)
+    return chosen
   }
-
-  #dropOldest(): void {
-    const at = this.#tail
-    const word = at >>> 2
-    const hash = this.#words[word]!
-    const slots = this.#slots
-    const row = at / ALIGNMENT + 1
-    const bucket = (hash & this.#bucketMask) * BUCKET_WORDS
-    for (let slot = bucket; slot < bucket + BUCKET_WORDS; slot += 2) {
-      if (slots[slot + 1] === row) slots[slot + 1] = 0
-    }
-    this.#tail += alignedSize(this.#words[word + 2]! & 0xffff, this.#words[word + 1]!)
-    this.#count--
-    if (this.#tail < this.#end) return
-    this.#tail = 0
-    this.#isWrapped = false
-  }
-}
-
-function alignedSize(keyLength: number, valueLength: number): number {
-  return (ROW_HEADER_BYTES + keyLength + valueLength + ALIGNMENT - 1) & -ALIGNMENT
 }

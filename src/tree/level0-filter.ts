@@ -65,7 +65,7 @@ export class Level0Filter {
     if ((this.#taken | this.#stale) === ALL_BITS) await this.#clearStale(clock)
     const free = ALL_BITS & ~(this.#taken | this.#stale)
     const bit = free & -free
-    this.#words ??= new Uint16Array(2 ** this.#bits)
+    this.#words ??= await this.#newWords(clock)
     this.#taken |= bit
     this.#segments.set(segment, { bit, uses: 1 })
     return bit
@@ -96,6 +96,16 @@ export class Level0Filter {
     if (this.#taken !== 0) return
     this.#words = undefined
     this.#stale = 0
+  }
+
+  /** Written once before anything is read of it, see `RowCache`. */
+  async #newWords(clock: Clock): Promise<Uint16Array> {
+    const words = new Uint16Array(2 ** this.#bits)
+    for (let from = 0; from < words.length; from += WORDS_PER_TURN) {
+      words.fill(0, from, from + WORDS_PER_TURN)
+      await clock.sleep(0)
+    }
+    return words
   }
 
   async #clearStale(clock: Clock): Promise<void> {

@@ -200,8 +200,9 @@ export class TreeView {
     if (!this.#findInSegments(key, keyStart, keyEnd, hash, atMost, context, lookup)) return false
     // What a reader of an older position finds need not be the newest. Rows have no room for when they expire.
     if (atMost < this.memtables[0]!.lastPosition || lookup.expires) return true
-    if (this.#fields.isFleeting || lookup.valueEnd - lookup.valueStart <= ROW_OF_BLOCK_MAX)
-      rows.add(key, keyStart, keyEnd, hash, lookup)
+    const { isFleeting } = this.#fields
+    if (isFleeting || lookup.valueEnd - lookup.valueStart <= ROW_OF_BLOCK_MAX)
+      rows.add(key, keyStart, keyEnd, hash, lookup, !isFleeting)
     return true
   }
 

@@ -19,7 +19,7 @@ import { type Debt, writeRate } from './stall.js'
 import type { TreeOptions } from './tree-options.js'
 import { TreeView } from './tree-view.js'
 
-/** What of the memory rows may take that point reads found in segments. */
+/** Of the memory, what rows that point reads found in segments are thought to take: their table is made for that. */
 const ROWS_SHARE = 1 / 4
 /** The block cache never gets less than this share of the memory: a store must not read without any cache. */
 const CACHE_SHARE_MIN = 1 / 16
@@ -78,7 +78,7 @@ export class Tree {
     this.versions = setup.versions
     this.#onMemtableUnused = (memtable) => setup.onMemtableUnused(memtable)
     this.cache = host.cache
-    this.rows = new RowCache(Math.floor(this.options.memory * ROWS_SHARE))
+    this.rows = new RowCache(this.cache, Math.floor(this.options.memory * ROWS_SHARE))
     this.blockReads = host.blockReads
     this.segments = segments
     this.#memtables = [active]
@@ -263,7 +263,7 @@ export class Tree {
     const { clock } = this.env
     const { level0 } = this.segments
     if (!memtable.tombstones.isEmpty) rows.clear()
-    const hasRows = rows.count > 0
+    const hasRows = !rows.isUnused
     if (!hasRows && bit === 0) return
     let endMs = clock.monotonicMs() + SLICE_MS
     for (let from = 0; from < memtable.count; from += ENTRIES_PER_LOOK) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { BlockCache } from '../../src/cache/block-cache.js'
 import { RowCache, type RowPlace } from '../../src/cache/row-cache.js'
 import { hashKey } from '../../src/util/hash.js'
 
@@ -10,9 +11,14 @@ function place(): RowPlace {
   return { bytes: Buffer.alloc(0), valueStart: 0, valueEnd: 0, position: 0 }
 }
 
+function newRows(capacity = CAPACITY): { cache: BlockCache; rows: RowCache } {
+  const cache = new BlockCache(capacity)
+  return { cache, rows: new RowCache(cache, capacity) }
+}
+
 function add(rows: RowCache, key: Buffer, value: Buffer, position: number): void {
   const row = { bytes: value, valueStart: 0, valueEnd: value.length, position }
-  rows.add(key, 0, key.length, hashKey(key, 0, key.length), row)
+  rows.add(key, 0, key.length, hashKey(key, 0, key.length), row, false)
   // Wherever it stands now.
   expect(value.compare(row.bytes, row.valueStart, row.valueEnd)).toBe(0)
 }
@@ -25,7 +31,7 @@ function find(rows: RowCache, key: Buffer, atMost = Number.MAX_SAFE_INTEGER): [s
 
 describe('the row cache', () => {
   it('gives back what it holds: keys and values of any size, positions up to 48 bits', () => {
-    const rows = new RowCache(CAPACITY)
+    const { cache, rows } = newRows()
     const cases: [string, string, number][] = [
       ['', 'the empty key', 1],
       ['a', '', 2],
@@ -35,11 +41,11 @@ describe('the row cache', () => {
     for (const [key, value, position] of cases) add(rows, Buffer.from(key), Buffer.from(value), position)
     for (const [key, value, position] of cases)
       expect(find(rows, Buffer.from(key))).toEqual([value, position])
-    expect(rows.count).toBe(4)
+    expect(cache.count).toBe(4)
   })
 
   it('shows no row to a reader of an older position', () => {
-    const rows = new RowCache(CAPACITY)
+    const { rows } = newRows()
     add(rows, Buffer.from('a'), Buffer.from('1'), 10)
     expect([find(rows, Buffer.from('a'), 9), find(rows, Buffer.from('a'), 10)]).toEqual([
       undefined,
@@ -48,24 +54,26 @@ describe('the row cache', () => {
   })
 
   it('keeps no large row, no position beyond 48 bits, and nothing at all without room for a few', () => {
-    const rows = new RowCache(CAPACITY)
+    const { cache, rows } = newRows()
     add(rows, Buffer.from('a'), Buffer.alloc(2040), 1)
     add(rows, Buffer.from('b'), Buffer.alloc(1), 2 ** 48)
-    const none = new RowCache(1000)
-    add(none, Buffer.from('a'), Buffer.from('1'), 1)
-    expect([rows.count, none.count, none.sizeBytes]).toEqual([0, 0, 0])
+    const none = newRows(1000)
+    add(none.rows, Buffer.from('a'), Buffer.from('1'), 1)
+    expect([cache.count, none.cache.count, none.rows.sizeBytes]).toEqual([0, 0, 0])
   })
 
   it(`never gives a value but the last one added for a key and not forgotten since (seed ${SEED})`, () => {
     const keys = Array.from({ length: 300 }, (_, i) => Buffer.from(`key${i}`.repeat((i % 9) + 1)))
     const step = fc.record({
-      kind: fc.constantFrom('add', 'add', 'add', 'find', 'find', 'forget'),
+      kind: fc.constantFrom('add', 'add', 'add', 'find', 'find', 'forget', 'block', 'shrink', 'grow'),
       key: fc.nat(keys.length - 1),
       size: fc.oneof(fc.nat(100), fc.nat(2100)),
     })
     fc.assert(
       fc.property(fc.array(step, { minLength: 100, maxLength: 2000 }), (steps) => {
-        const rows = new RowCache(CAPACITY)
+        const { cache, rows } = newRows()
+        const blocks = new Uint32Array(50)
+        const owner = cache.register(blocks)
         const model = new Map<number, [string, number]>()
         let hits = 0
         for (const [position, { kind, key, size }] of steps.entries()) {
@@ -73,7 +81,13 @@ describe('the row cache', () => {
           if (kind === 'add') {
             const value = `${position}/`.padEnd(size, 'x')
             add(rows, bytes, Buffer.from(value), position)
-            if (16 + bytes.length + value.length <= 2048) model.set(key, [value, position])
+            if (12 + bytes.length + value.length <= 2048) model.set(key, [value, position])
+          } else if (kind === 'block') {
+            // Other records come and go in the same memory.
+            if (blocks[key % 50] === 0) cache.add(owner, key % 50, size)
+            if (key % 7 === 0) cache.drop(owner, key % 50)
+          } else if (kind === 'shrink' || kind === 'grow') {
+            cache.setCapacity(kind === 'grow' ? CAPACITY : CAPACITY / 2)
           } else if (kind === 'forget') {
             rows.forget(hashKey(bytes, 0, bytes.length))
             model.delete(key)
@@ -90,12 +104,28 @@ describe('the row cache', () => {
     )
   })
 
+  it('takes no room from others for a row that is in the cache already', () => {
+    const { cache, rows } = newRows()
+    const blocks = new Uint32Array(100)
+    const owner = cache.register(blocks)
+    for (let number = 0; number < blocks.length; number++) cache.add(owner, number, 240)
+    const before = blocks.slice()
+    const place = blocks.findLast((block) => block !== 0)!
+    const start = cache.payloadAt(place)
+    const row = { bytes: cache.regionOf(place).bytes, valueStart: start, valueEnd: start + 240, position: 1 }
+    const key = Buffer.from('a')
+    rows.add(key, 0, 1, hashKey(key, 0, 1), row, true)
+    expect([blocks, find(rows, key)]).toEqual([before, undefined])
+    rows.add(key, 0, 1, hashKey(key, 0, 1), { ...row, bytes: Buffer.alloc(CAPACITY) }, false)
+    expect(find(rows, key)?.[1]).toBe(1)
+  })
+
   it('clears', () => {
-    const rows = new RowCache(CAPACITY)
+    const { cache, rows } = newRows()
     for (let i = 0; i < 1000; i++) add(rows, Buffer.from(`${i}`), Buffer.alloc(100), i)
     rows.clear()
     for (let i = 0; i < 1000; i++) expect(find(rows, Buffer.from(`${i}`))).toBeUndefined()
     add(rows, Buffer.from('a'), Buffer.from('1'), 1)
-    expect([rows.count, find(rows, Buffer.from('a'))]).toEqual([1, ['1', 1]])
+    expect([cache.count, find(rows, Buffer.from('a'))]).toEqual([1, ['1', 1]])
   })
 })

@@ -103,14 +103,15 @@ describe('a full cache', () => {
     const value = 'x'.repeat(700)
     for (let index = 0; index < KEYS; index++) await db.put(keyAt(index), `${index}${value}`)
     await db.compact()
+    const lookAt = (index: number) => [...db.keysSync({ gte: keyAt(index), limit: 1 })]
     const readAll = () => {
-      for (let index = 0; index < KEYS; index++) db.getSync(keyAt((index * 1009) % KEYS))
+      for (let index = 0; index < KEYS; index++) lookAt((index * 1009) % KEYS)
     }
     readAll()
     const misses = () => db.stats().cache.misses
     const look = () => {
       const before = misses()
-      for (const index of [100, 1000, 2000]) [...db.keysSync({ gte: keyAt(index), limit: 1 })]
+      for (const index of [100, 1000, 2000]) lookAt(index)
       return misses() - before
     }
     for (let count = 0; count < 4; count++) look()
@@ -120,6 +121,26 @@ describe('a full cache', () => {
     expect(misses() - before).toBeGreaterThan(1000)
     // Of three blocks.
     expect(look()).toBeLessThan(2)
+    await db.close()
+  })
+
+  it('keeps rows that are read again, however many others are read once', async () => {
+    const { db } = await openMemory({ ...OPTIONS, memory: 2 ** 20 })
+    const value = 'x'.repeat(300)
+    for (let index = 0; index < KEYS; index++) await db.put(keyAt(index), `${index}${value}`)
+    await db.compact()
+    const hot = [100, 1000, 2000]
+    const misses = () => db.stats().cache.misses
+    let missed = 0
+    for (let index = 0; index < KEYS * 4; index++) {
+      db.getSync(keyAt((index * 1009) % KEYS))
+      if (index % 100 > 0) continue
+      const before = misses()
+      for (const one of hot) expect(db.getSync(keyAt(one))).toBe(`${one}${value}`)
+      if (index > KEYS) missed += misses() - before
+    }
+    expect(missed).toBe(0)
+    expect(db.stats().cache.misses).toBeGreaterThan(KEYS)
     await db.close()
   })
 
