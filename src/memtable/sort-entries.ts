@@ -59,11 +59,10 @@ function sortPart(sorting: Sorting, start: number, end: number, skip: number, de
     return
   }
   const shared = sharedPrefix(sorting, start, end, skip)
-  if (shared < 0 || depth > DEPTH_MAX) {
+  if (depth > DEPTH_MAX || !readWords(sorting, start, end, skip, shared)) {
     order.subarray(start, end).sort((a, b) => compareEntries(bytes, offsets, a, b))
     return
   }
-  readWords(sorting, start, end, shared)
   sortWords(sorting, start, end)
   const { words } = sorting
   // A part within this one overwrites its own words alone, which are not looked at any more.
@@ -76,20 +75,26 @@ function sortPart(sorting: Sorting, start: number, end: number, skip: number, de
   }
 }
 
-/** The words of the part's keys from byte `skip`, zeros for what is beyond an end, and how often each byte occurs. */
-function readWords(sorting: Sorting, start: number, end: number, skip: number): void {
+/**
+ * The words of the part's keys from byte `from`, zeros for what is beyond an end, and how often each byte occurs. False
+ * where a key ends at or before `skip`, so that words padded with zeros could not tell keys apart.
+ */
+function readWords(sorting: Sorting, start: number, end: number, skip: number, from: number): boolean {
   const { bytes, offsets, order, words, counts } = sorting
   counts.fill(0)
   for (let i = start; i < end; i++) {
     const offset = offsets[order[i]!]!
     const key = offset + OP_HEADER_BYTES
-    const word = readWord(bytes, key + skip, key + opKeyLength(bytes, offset))
+    const length = opKeyLength(bytes, offset)
+    if (length <= skip) return false
+    const word = readWord(bytes, key + from, key + length)
     words[i] = word
     counts[word & 255]!++
     counts[BYTE_VALUES + ((word >>> 8) & 255)]!++
     counts[2 * BYTE_VALUES + ((word >>> 16) & 255)]!++
     counts[3 * BYTE_VALUES + (word >>> 24)]!++
   }
+  return true
 }
 
 // Hot: four steps for each entry of a flush (bench/write.bench.js).
@@ -122,22 +127,16 @@ function sortWords(sorting: Sorting, start: number, end: number): void {
   sorting.words.set(words.subarray(start, end), start)
 }
 
-/**
- * How many bytes all keys of the part share, at least `skip`; -1 where a key ends at or before `skip`, so that
- * words padded with zeros could not tell keys apart.
- */
+/** How many bytes all keys of the part share, at least `skip`, as far as they are longer than that. */
 function sharedPrefix(sorting: Sorting, start: number, end: number, skip: number): number {
   const { bytes, offsets, order } = sorting
   const first = offsets[order[start]!]!
   const firstKey = first + OP_HEADER_BYTES
-  let shared = opKeyLength(bytes, first)
-  if (shared <= skip) return -1
-  for (let i = start + 1; i < end; i++) {
+  let shared = Math.max(skip, opKeyLength(bytes, first))
+  for (let i = start + 1; i < end && shared > skip; i++) {
     const offset = offsets[order[i]!]!
-    const length = opKeyLength(bytes, offset)
-    if (length <= skip) return -1
-    if (length < shared) shared = length
     const key = offset + OP_HEADER_BYTES
+    shared = Math.max(skip, Math.min(shared, opKeyLength(bytes, offset)))
     let at = skip
     while (at < shared && bytes[firstKey + at] === bytes[key + at]) at++
     shared = at

@@ -1,6 +1,6 @@
 import { KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, cloneBytes, copyBytes } from '../util/bytes.js'
+import { type Bytes, copyBytes } from '../util/bytes.js'
 import { VARINT_BYTES_MAX, writeVarint } from './block-columns.js'
 
 /** Bytes that grow, kept from block to block. */
@@ -58,9 +58,9 @@ export class BlockBuilder {
     return this.#keyLengths.length + this.#valueLengths.length + this.#distances.length + dataBytes
   }
 
-  /** A copy of the key that was added last. */
+  /** A copy of the key that was added last; a piece of Node's pool, which is no matter for as short as it lives. */
   cloneLastKey(): Buffer {
-    return cloneBytes(this.#data.bytes, this.#lastKeyStart, this.#lastKeyEnd)
+    return Buffer.from(this.#data.bytes.subarray(this.#lastKeyStart, this.#lastKeyEnd))
   }
 
   /** The value follows the key, or when it expires and then the value do. */

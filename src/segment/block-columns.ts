@@ -10,14 +10,15 @@ export const VARINT_BYTES_MAX = 8
 /** Words of an entry: where its key starts, twice where its key ends (and 1 if it is a put), its distance. */
 export const ENTRY_WORDS = 3
 
+// Hot: three times for each entry of a flush or merge (bench/write.bench.js).
 export function writeVarint(into: Bytes, at: number, value: number): number {
   let rest = value
   let offset = at
-  while (rest >= 128) {
-    into[offset++] = (rest % 128) | 128
-    rest = Math.floor(rest / 128)
-  }
-  into[offset++] = rest
+  for (; rest > WORD_MAX; rest = Math.floor(rest / 128)) into[offset++] = (rest % 128) | 128
+  // Whole numbers of 32 bits: a quarter of the time.
+  let word = rest >>> 0
+  for (; word >= 128; word >>>= 7) into[offset++] = (word & 127) | 128
+  into[offset++] = word
   return offset
 }
 

@@ -169,13 +169,13 @@ export class IndexBuilder {
   }
 }
 
-/** The shortest key with last ≤ key < next. */
+/** The shortest key with last ≤ key < next. Lives no longer than a step of a flush, and so may be of Node's pool. */
 export function separatorBetween(last: Bytes, next: Bytes): Bytes {
   let shared = 0
   while (shared < last.length && shared < next.length && last[shared] === next[shared]) shared++
   if (shared + 1 >= last.length || shared >= next.length) return last
   if (last[shared]! + 1 >= next[shared]!) return last
-  const separator = cloneBytes(last, 0, shared + 1)
+  const separator = Buffer.from(last.subarray(0, shared + 1))
   separator[shared]!++
   return separator
 }
