@@ -80,8 +80,8 @@ const SECTIONS = [
   {
     title: 'YCSB',
     script: 'ycsb.js',
-    args: ['--operations', '100000'],
-    small: ['--records', '5000', '--operations', '2000'],
+    args: [],
+    small: ['--records', '5000', '--budget', '200', '--warm-up', '50'],
   },
 ]
 

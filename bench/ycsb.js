@@ -8,12 +8,15 @@ const { values } = parseArgs({
   options: {
     engines: { type: 'string', default: 'varve,classic-level,lmdb,better-sqlite3,rocksdb' },
     records: { type: 'string', default: '500000' },
-    operations: { type: 'string', default: '200000' },
+    budget: { type: 'string', default: '2000' },
+    'warm-up': { type: 'string', default: '1000' },
     memory: { type: 'string', default: '256' },
   },
 })
 const records = Number(values.records)
-const operations = Number(values.operations)
+/** Milliseconds that each workload runs, and before that without being counted. */
+const budgetMs = Number(values.budget)
+const warmUpMs = Number(values['warm-up'])
 const valueAt = valuePool(100)
 const SCAN_MAX = 100
 
@@ -47,21 +50,23 @@ const OPERATIONS = {
   },
 }
 
-async function run(engine, state, shares) {
-  const next = numbers(77)
-  const rank = zipfian(records, 0.99, 78)
+/** Operations of one workload, as many as there is time for. */
+async function run(engine, state, { next, rank, shares }, forMs) {
   const latencies = new Latencies()
   const start = performance.now()
-  for (let i = 0; i < operations; i++) {
+  let now = start
+  let operations = 0
+  for (; now - start < forMs; operations++) {
     const kind = pick(shares, next(1_000_000) / 1_000_000)
     const ranked = rank()
     const old = shares.isLatest ? Math.max(0, state.count - 1 - ranked) : ranked
     const index = kind === 'insert' ? state.count++ : old
     const began = performance.now()
-    await OPERATIONS[kind](engine, keyOf(index), valueAt(index + i), 1 + next(SCAN_MAX))
-    latencies.add(performance.now() - began)
+    await OPERATIONS[kind](engine, keyOf(index), valueAt(index + operations), 1 + next(SCAN_MAX))
+    now = performance.now()
+    latencies.add(now - began)
   }
-  return { perSecond: (operations / (performance.now() - start)) * 1000, latencies }
+  return { perSecond: (operations / (now - start)) * 1000, operations, latencies }
 }
 
 async function fill(engine) {
@@ -81,9 +86,12 @@ async function runEngine(name) {
     await fill(engine)
     const state = { count: records }
     for (const [workload, shares] of Object.entries(WORKLOADS)) {
-      const { perSecond, latencies } = await run(engine, state, shares)
+      const work = { next: numbers(77), rank: zipfian(records, 0.99, 78), shares }
+      await run(engine, state, work, warmUpMs)
+      const { perSecond, operations, latencies } = await run(engine, state, work, budgetMs)
       const [p50, p999] = [latencies.at(0.5), latencies.at(0.999)].map((us) => us.toFixed(1))
-      console.log(`| ${workload} | ${name} | ${rate(perSecond)} | ${p50} µs | ${p999} µs |`)
+      const count = operations.toLocaleString('en-US')
+      console.log(`| ${workload} | ${name} | ${rate(perSecond)} | ${p50} µs | ${p999} µs | ${count} |`)
     }
     await engine.close()
   } finally {
@@ -91,5 +99,7 @@ async function runEngine(name) {
   }
 }
 
-console.log('| workload | engine | rate | median | p99.9 |\n| --- | --- | ---: | ---: | ---: |')
+console.log(
+  '| workload | engine | rate | median | p99.9 | operations |\n| --- | --- | ---: | ---: | ---: | ---: |',
+)
 for (const name of values.engines.split(',')) await runEngine(name)
