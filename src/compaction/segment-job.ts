@@ -35,6 +35,8 @@ export interface FlushedLog {
 export interface FlushJob extends OutputOptions {
   readonly kind: 'flush'
   readonly logs: readonly FlushedLog[]
+  /** What of the thread a merge that waits gets meanwhile, from 0 to 1: the flush goes first otherwise. */
+  readonly mergeShare: number
 }
 
 /** Merges sorted runs, newest first, into new segments. */

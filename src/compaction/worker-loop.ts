@@ -3,26 +3,27 @@ import type { Env } from '../env/env.js'
 import type { WorkerAnswer, WorkerFailure, WorkerRequest } from '../env/node-workers.js'
 import { errorCode } from '../env/system-error.js'
 import { VarveError } from '../errors.js'
+import { JobTurns, type TurnTaker } from './job-turns.js'
 import { runJob } from './run-job.js'
 import type { AnyJob, AnyResult } from './segment-job.js'
 
 /** How long one job runs before a more urgent one that arrived meanwhile gets its turn. */
 const SLICE_MS = 10
 
-interface Running {
+interface Running extends TurnTaker {
   readonly id: number
-  readonly isUrgent: boolean
   readonly steps: Generator<void, AnyResult>
 }
 
 /**
  * What the background thread does with its messages. Jobs are run in slices, flushes first: a long merge must not
- * keep the memtables waiting. Touches no file but the segments it reads and writes.
+ * keep the memtables waiting, but gets the share of slices that a flush leaves it. Touches no file but the segments it reads and writes.
  */
 export class WorkerLoop {
   readonly #env: Env
   readonly #post: (answer: WorkerAnswer) => void
   readonly #queue: Running[] = []
+  readonly #turns = new JobTurns()
   #isRunning = false
 
   constructor(env: Env, post: (answer: WorkerAnswer) => void) {
@@ -31,16 +32,18 @@ export class WorkerLoop {
   }
 
   take({ id, job }: WorkerRequest): void {
-    const isUrgent = job.kind === 'flush'
     const unlocked = unlockJob(this.#env, job as KeyedJob)
-    this.#queue.push({ id, isUrgent, steps: runJob(unlocked.env, unlocked.job as AnyJob) })
+    const anyJob = unlocked.job as AnyJob
+    const isUrgent = anyJob.kind === 'flush'
+    const sharedOut = anyJob.kind === 'flush' ? anyJob.mergeShare : 0
+    this.#queue.push({ id, isUrgent, sharedOut, steps: runJob(unlocked.env, anyJob) })
     if (!this.#isRunning) void this.#runAll()
   }
 
   async #runAll(): Promise<void> {
     this.#isRunning = true
     while (this.#queue.length > 0) {
-      const running = this.#queue.find((candidate) => candidate.isUrgent) ?? this.#queue[0]!
+      const running = this.#turns.next(this.#queue)
       const answer = this.#runSlice(running)
       if (answer) {
         this.#queue.splice(this.#queue.indexOf(running), 1)

@@ -259,6 +259,7 @@ class Repair {
         kind: 'flush',
         ...this.#output(1, Number.MAX_SAFE_INTEGER, [ALL_KEYS]),
         logs: [{ memory, logBytes, basePosition }],
+        mergeShare: 0,
       })
       found.push(...flushed.map((meta) => ({ level: 0, meta })))
     }

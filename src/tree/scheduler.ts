@@ -12,6 +12,7 @@ import type { SegmentMeta } from '../segment/segment-meta.js'
 import { asBuffer, compareBytes } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
 import { LEVEL_COUNT, type Version } from '../version/version.js'
+import { mergeShare } from './stall.js'
 import type { Tree } from './tree.js'
 import type { TreeEvent } from './tree-events.js'
 
@@ -19,6 +20,8 @@ const FLUSH_LANE = 0
 const MERGE_LANE = 1
 /** So many full memtables become one segment at most: all of them stay in memory until it is written. */
 const MEMTABLES_TOGETHER = 2
+/** From job to job: it is half after seven that found nothing dead. */
+const DEAD_SHARE_KEPT = 0.9
 /** Of a blob file, that a compaction of the whole range leaves. */
 const COMPACTED_GARBAGE_SHARE = 0.1
 
@@ -55,6 +58,8 @@ export class Scheduler {
   #manual: Promise<void> | undefined
   #isStopped = false
   #mergeNumbers: { readonly first: number; readonly count: number; readonly firstBlobId: number } | undefined
+  /** What jobs found dead of the entries that they read: the most of late. */
+  #deadShare = 0
   readonly counts = { flushes: 0, compactions: 0, moves: 0 }
 
   constructor(tree: Tree, hooks: SchedulerHooks) {
@@ -245,6 +250,7 @@ export class Scheduler {
         kind: 'flush',
         // One segment whatever its size: level 0 is counted in segments.
         ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges, []),
+        mergeShare: mergeShare(tree.debt.l0Segments, this.#deadShare, tree.options),
         logs: memtables.map(({ bytes, endOffset, basePosition }) => ({
           memory: bytes.buffer as unknown as SharedArrayBuffer,
           logBytes: endOffset,
@@ -253,7 +259,12 @@ export class Scheduler {
       }),
       FLUSH_LANE,
     )
+    this.#noteDead(result as SegmentsWritten)
     return result as SegmentsWritten
+  }
+
+  #noteDead({ entriesRead, entriesDropped }: SegmentsWritten): void {
+    this.#deadShare = Math.max(entriesDropped / Math.max(1, entriesRead), this.#deadShare * DEAD_SHARE_KEPT)
   }
 
   #pick(): CompactionTask | undefined {
@@ -318,6 +329,7 @@ export class Scheduler {
       () => ({ kind: 'merge', ...this.#output(fileCount, segmentBytes, olderRanges, movedBlobs), runs }),
       MERGE_LANE,
     )) as SegmentsWritten
+    this.#noteDead(result)
     const outputs = withBuffers(result)
     const { blobs } = result
     const sizeBytes = bytesOf(outputs) + bytesOf(blobs)

@@ -24,6 +24,10 @@ const FREE_MEMTABLES = 3
 const FREE_MEMTABLES_BEHIND = 1.5
 /** Level 0 at this multiple of its trigger is behind. */
 const L0_BEHIND = 2
+/** Of the background thread, once level 0 is behind and merges make much smaller what they read. */
+const MERGE_SHARE_MAX = 1 / 2
+/** Of two memtables that are flushed together; all of level 0, merged, has several times as much. */
+const DEAD_SHARE_MUCH = 1 / 4
 /** At so many memtables writes are slowest. */
 const WAITING_MEMTABLES_MAX = 4
 /** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
@@ -46,6 +50,17 @@ export function writeRate(debt: StallState, options: StallOptions): number | und
   const severity = Math.min(1, Math.max(memtables, l0))
   if (severity <= 0) return undefined
   return FASTEST_BYTES_PER_MS * (SLOWEST_BYTES_PER_MS / FASTEST_BYTES_PER_MS) ** severity
+}
+
+/**
+ * What of the background thread a merge gets while a flush runs, which goes first otherwise. Writes that come as fast as
+ * they are flushed leave merges nothing, and where they overwrite what is there, level 0 is many times what is alive.
+ * @param deadShare what jobs lately found dead of the entries that they read; 0: merges would make nothing smaller.
+ */
+export function mergeShare(l0Segments: number, deadShare: number, options: StallOptions): number {
+  const behind = (l0Segments / options.l0SegmentsMax - 1) / (L0_BEHIND - 1)
+  const gain = Math.min(1, deadShare / DEAD_SHARE_MUCH)
+  return Math.min(1, Math.max(0, behind)) * gain * MERGE_SHARE_MAX
 }
 
 /** @param l0Share how many segments level 0 has for each that starts a merge. */
