@@ -45,9 +45,11 @@ async function bundle(
   // Installed, as far as the bundler can tell.
   mkdirSync(join(directory, 'node_modules'))
   symlinkSync(resolve('.'), join(directory, 'node_modules/varve'))
+  symlinkSync(resolve('node_modules/lz4-wasm'), join(directory, 'node_modules/lz4-wasm'))
   const { metafile } = await build({
     absWorkingDir: directory,
-    entryPoints: { app: 'app.js', 'varve-worker': 'varve/worker' },
+    entryPoints: { app: 'app.js', 'varve-worker': 'varve/worker', lz4_wasm_bg: 'lz4-wasm/lz4_wasm_bg.wasm' },
+    loader: { '.wasm': 'copy' },
     ...{ bundle: true, platform: 'node', format, outdir, metafile: true, logLevel: 'silent' },
   })
   writeFileSync(
@@ -74,10 +76,14 @@ describe('a program bundled by esbuild', () => {
     expect(readFileSync(join(directory, 'thread'), 'utf8')).toBe('started')
   })
 
-  it('does without the thread where its file is missing', async () => {
+  it('does without the thread where its file is missing, and says which file of WebAssembly is', async () => {
     const { directory } = await bundle('cjs', PROGRAM)
     rmSync(join(directory, 'varve-worker.js'))
     expect(run(directory)).toMatchObject({ stderr: '', stdout: 'true true 1500 3007\n' })
+    rmSync(join(directory, 'lz4_wasm_bg.wasm'))
+    expect(run(directory).stderr).toMatch(
+      /VarveError: cannot read lz4-wasm\/lz4_wasm_bg.wasm: copy that file to/,
+    )
   })
 
   it('holds what it imports and nothing else', async () => {

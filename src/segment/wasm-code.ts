@@ -24,10 +24,6 @@ const RETURN = 0x0f
 const LOCAL_GET = 0x20
 const LOCAL_SET = 0x21
 const I32_CONST = 0x41
-const MEMORY_FILL = [0xfc, 0x0b, 0]
-const I64_TRAILING_ZEROS = 0x7a
-const I64_XOR = 0x85
-const I64_LOWER_HALF = 0xa7
 
 function unsigned(value: number): number[] {
   const bytes: number[] = []
@@ -58,17 +54,13 @@ function load(opcode: number): (address: Code, offset?: number) => Code {
   return (address, offset = 0) => [address, opcode, 0, unsigned(offset)]
 }
 
-function store(opcode: number): (address: Code, value: Operand, offset?: number) => Code {
-  return (address, value, offset = 0) => [address, codeOf(value), opcode, 0, unsigned(offset)]
+function store(opcode: number): (address: Code, value: Code, offset?: number) => Code {
+  return (address, value, offset = 0) => [address, value, opcode, 0, unsigned(offset)]
 }
 
 export const add = binary(0x6a)
 export const subtract = binary(0x6b)
-/** The lower 32 bits of the product. */
-export const multiply = binary(0x6c)
 export const and = binary(0x71)
-export const or = binary(0x72)
-export const shiftLeft = binary(0x74)
 export const shiftRight = binary(0x76)
 export const isEqual = binary(0x46)
 /** Of numbers without a sign, as the next two. */
@@ -78,20 +70,9 @@ export const isAtLeast = binary(0x4f)
 
 export const loadByte = load(0x2d)
 export const loadU16 = load(0x2f)
-export const loadU32 = load(0x28)
 export const load8Bytes = load(0x29)
 export const storeByte = store(0x3a)
-export const storeU16 = store(0x3b)
-export const storeU32 = store(0x36)
 export const store8Bytes = store(0x37)
-
-/** Of two `load8Bytes`: whether they are the same. */
-export const isSame8Bytes = binary(0x51)
-
-/** Of two `load8Bytes`: how many bytes are the same before the first that is not; 8 if none is. */
-export function sameBytesOf(left: Code, right: Code): Code {
-  return shiftRight([left, right, I64_XOR, I64_TRAILING_ZEROS, I64_LOWER_HALF], 3)
-}
 
 /** A parameter, or one of the variables, which come after them. */
 export function local(index: number): Code {
@@ -109,21 +90,6 @@ export function advance(variable: Code, by: Operand): Code {
 
 export function when(condition: Code, then: Code, otherwise: Code = []): Code {
   return [condition, IF, NO_RESULT, then, ELSE, otherwise, END]
-}
-
-/** Sets bytes to zero. */
-export function clear(address: Operand, byteCount: Operand): Code {
-  return [codeOf(address), codeOf(0), codeOf(byteCount), MEMORY_FILL]
-}
-
-/** A number; the other one is not worked out. */
-export function choose(condition: Code, then: Operand, otherwise: Operand): Code {
-  return [condition, IF, I32, codeOf(then), ELSE, codeOf(otherwise), END]
-}
-
-/** The body runs for as long as the condition holds. */
-export function whileDo(condition: Code, body: Code): Code {
-  return when(condition, [doWhile(body, condition)])
 }
 
 /** The body runs once, and again for as long as the condition holds. */

@@ -7,6 +7,7 @@ import type { Position } from '../key/position.js'
 import { LOG_HEADER_BYTES, readLogHeader } from '../log/log-format.js'
 import { LogWriter } from '../log/log-writer.js'
 import { Memtable } from '../memtable/memtable.js'
+import { loadCompression } from '../segment/compression.js'
 import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
 import { throwIfAborted, untilAborted } from '../util/abort.js'
@@ -116,6 +117,7 @@ export class Store {
   /** Opens, recovers and, unless `readOnly`, locks the store at an absolute path. */
   static async open(path: string, options: StoreOptions): Promise<Store> {
     const { env, readOnly } = options
+    loadCompression()
     const directory = prepareDirectory(env, path, options)
     const takesLock = !readOnly && options.takesLock
     const lock = takesLock ? takeLock(env, joinPath(directory, LOCK_NAME)) : undefined

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { compressInto, decompress } from '../../src/segment/compression.js'
@@ -8,16 +6,7 @@ import { Scratch } from '../../src/util/scratch.js'
 
 declare const WebAssembly: {
   readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object, imports?: object) => { readonly exports: unknown }
-}
-
-/** The raw exports of the package `lz4-wasm`. */
-interface Package {
-  readonly memory: { readonly buffer: ArrayBuffer }
-  decompress(result: number, input: number, length: number): void
-  __wbindgen_add_to_stack_pointer(delta: number): number
-  __wbindgen_malloc(length: number): number
-  __wbindgen_free(at: number, length: number): void
+  readonly Instance: new (module: object) => { readonly exports: unknown }
 }
 
 interface Kernel {
@@ -135,25 +124,6 @@ function newKernel(): Kernel {
   return new WebAssembly.Instance(new WebAssembly.Module(kernelBytes())).exports as Kernel
 }
 
-function loadPackage(): Package {
-  const file = createRequire(import.meta.url).resolve('lz4-wasm/lz4_wasm_bg.wasm')
-  const imports = { './lz4_wasm_bg.js': { __wbindgen_string_new: () => 0 } }
-  return new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), imports).exports as Package
-}
-
-function unpackByPackage(lz4: Package, packed: Buffer): Buffer {
-  const result = lz4.__wbindgen_add_to_stack_pointer(-16)
-  const input = lz4.__wbindgen_malloc(packed.length)
-  new Uint8Array(lz4.memory.buffer).set(packed, input)
-  lz4.decompress(result, input, packed.length)
-  const [at, size, , error] = new Uint32Array(lz4.memory.buffer, result, 4) as unknown as number[]
-  lz4.__wbindgen_add_to_stack_pointer(16)
-  if (error) throw new Error('the package does not take it for a block')
-  const plain = Buffer.from(new Uint8Array(lz4.memory.buffer, at, size))
-  lz4.__wbindgen_free(at!, size!)
-  return plain
-}
-
 const scratch = new GuardedScratch()
 
 /** Says what differs from the slow way, or that bytes beside the output were written. */
@@ -189,46 +159,6 @@ describe(`what was compressed comes back (seed ${SEED})`, () => {
       const filling = plain.subarray(0, size)
       noise(filling, new SeededRandom(SEED))
       expect(decompress(pack(filling))?.equals(filling)).toBe(true)
-    }
-  })
-})
-
-describe(`packed bytes (seed ${SEED})`, () => {
-  it.each(Object.keys(KINDS))('%s: are a block to the package lz4-wasm', (name) => {
-    const lz4 = loadPackage()
-    const random = new SeededRandom(SEED)
-    for (const size of [1, 4, 5, 12, 13, 14, 100, 4096, 5000, SIZE_MAX]) {
-      const plain = Buffer.alloc(size)
-      KINDS[name]!(plain, random)
-      expect(unpackByPackage(lz4, pack(plain)).equals(plain)).toBe(true)
-    }
-  })
-
-  it('are the same whatever was packed before', () => {
-    const plain = Buffer.alloc(4096)
-    KINDS.text!(plain, new SeededRandom(SEED))
-    const first = pack(plain)
-    for (const name of Object.keys(KINDS)) {
-      const other = Buffer.alloc(5000)
-      KINDS[name]!(other, new SeededRandom(SEED))
-      plain.copy(other, 1000, 0, 2000)
-      pack(other)
-      expect(pack(plain).equals(first)).toBe(true)
-    }
-  })
-
-  it.each(Object.keys(KINDS))('%s: never take more than they may', (name) => {
-    const plain = Buffer.alloc(2000)
-    KINDS[name]!(plain, new SeededRandom(SEED))
-    const size = pack(plain).length
-    for (let most = 0; most < size + 40; most++) {
-      const into = Buffer.alloc(10 + size + 40, GUARD)
-      const taken = compressInto(plain, into, 10, most)
-      if (most < size) expect(taken).toBe(-1)
-      // Room for the longest length there could be is asked for before it is known.
-      if (most >= size + 16) expect(taken).toBe(size)
-      if (taken < 0) expect(into.every((byte) => byte === GUARD)).toBe(true)
-      else expect(decompress(into.subarray(10, 10 + taken))?.equals(plain)).toBe(true)
     }
   })
 })
