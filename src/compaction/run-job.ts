@@ -57,7 +57,7 @@ function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
   for (const log of job.logs) {
     const entries = yield* collectEntries(log, job.directory)
     logs.push(entries)
-    runs.push(new RunIterator(entries, entries.sorted(), true))
+    runs.push(new RunIterator(entries, entries.sorted()))
     tombstones.push(...entries.tombstones)
     yield
   }

@@ -5,29 +5,27 @@ import {
   KIND_PUT_UNTIL,
   OP_HEADER_BYTES,
   opKeyLength,
-  opSizeBytes,
   opValueLength,
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
-import { EntryStage, STAGED_MAX } from './entry-stage.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
 
 /** Entries that are fetched together at most: one after a seek, then twice as many each time. */
-const FETCH_MAX = STAGED_MAX
+const FETCH_MAX = 32
+const LINE_BYTES = 64
 
 /**
  * Walks one sorted run of a table. Neighbours in it stand anywhere in the log's memory, each in cache lines of its
  * own: reads of the next few are done together, whose lines then come at the same time, not one after another.
  */
 export class RunIterator implements EntryIterator {
-  bytes: Bytes
+  readonly bytes: Bytes
   readonly positionMax: Position
   readonly #table: EntryTable
   readonly #run: SortedRun
   readonly #order: Uint32Array
-  readonly #stage: EntryStage | undefined
   #at = -1
   /** The entries [fetchedFrom, fetchedTo) of the run were read lately. */
   #fetchedFrom = 0
@@ -41,10 +39,8 @@ export class RunIterator implements EntryIterator {
   valueStart = 0
   valueEnd = 0
 
-  /** @param isStaged whether entries are copied before they are read: for whoever reads all of all of them. */
-  constructor(table: EntryTable, run: SortedRun, isStaged = false) {
+  constructor(table: EntryTable, run: SortedRun) {
     this.#table = table
-    this.#stage = isStaged ? new EntryStage(table) : undefined
     this.#run = run
     this.#order = run.order
     this.bytes = table.bytes
@@ -91,8 +87,7 @@ export class RunIterator implements EntryIterator {
   }
 
   #fetch(from: number, to: number, size: number): void {
-    if (this.#stage) this.#stage.fill(this.#order, from, to)
-    else if (size > 1) this.#touch(from, to)
+    if (size > 1) this.#touch(from, to)
     this.#fetchedFrom = from
     this.#fetchedTo = to
     this.#fetchSize = size
@@ -102,11 +97,15 @@ export class RunIterator implements EntryIterator {
     const table = this.#table
     const order = this.#order
     const { bytes } = table
+    const last = bytes.length - 1
     let fetched = 0
     for (let at = from; at < to; at++) {
       const entry = order[at]!
       const op = table.offsetOf(entry)
-      fetched += table.positionOf(entry) + bytes[op + opSizeBytes(bytes, op) - 1]!
+      // Not as many as the entry has: its size would have to be there first.
+      const second = bytes[Math.min(op + LINE_BYTES, last)]!
+      const third = bytes[Math.min(op + 2 * LINE_BYTES, last)]!
+      fetched += table.positionOf(entry) + bytes[op]! + second + third
     }
     // Reads of which nothing is used would be left out.
     assert(fetched >= 0, 'positions and bytes are never negative')
@@ -116,12 +115,10 @@ export class RunIterator implements EntryIterator {
     this.#at = at
     this.isValid = at >= 0 && at < this.#order.length
     if (!this.isValid) return
+    const { bytes } = this
     const table = this.#table
     const entry = this.#order[at]!
-    const place = this.#stage ? this.#stage.placeOf(at - this.#fetchedFrom) : -1
-    const op = place < 0 ? table.offsetOf(entry) : place
-    const bytes = place < 0 ? table.bytes : this.#stage!.bytes
-    this.bytes = bytes
+    const op = table.offsetOf(entry)
     this.keyStart = op + OP_HEADER_BYTES
     this.keyEnd = this.keyStart + opKeyLength(bytes, op)
     const kind = bytes[op]!

@@ -1,6 +1,7 @@
 import { KIND_PUT } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { type Bytes, copyBytes } from '../util/bytes.js'
+import { COPY_MARGIN_BYTES, WordCopy } from '../util/word-copy.js'
 import { VARINT_BYTES_MAX, writeVarint } from './block-columns.js'
 
 /** Bytes that grow, kept from block to block. */
@@ -12,11 +13,13 @@ class Column {
     this.bytes = Buffer.allocUnsafeSlow(capacity)
   }
 
-  reserve(size: number): void {
-    if (this.length + size <= this.bytes.length) return
+  /** Whether that took other memory. */
+  reserve(size: number): boolean {
+    if (this.length + size <= this.bytes.length) return false
     const larger = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length + size))
     larger.set(this.bytes.subarray(0, this.length))
     this.bytes = larger
+    return true
   }
 
   addVarint(value: number): void {
@@ -35,9 +38,12 @@ export class BlockBuilder {
   readonly #keyLengths = new Column(256)
   readonly #valueLengths = new Column(256)
   readonly #distances = new Column(256)
+  readonly #copier = new WordCopy()
   #front = FRONT_BYTES
   /** Keys and values, after room for all that the block has before them. */
   #data: Column
+  /** The memory of the data. */
+  #words: Int32Array
   #lastKeyStart = 0
   #lastKeyEnd = 0
   #count = 0
@@ -47,6 +53,7 @@ export class BlockBuilder {
     this.#base = base
     this.#capacity = sizeBytes * 2
     this.#data = this.#newData()
+    this.#words = wordsOf(this.#data)
   }
 
   get isEmpty(): boolean {
@@ -81,9 +88,9 @@ export class BlockBuilder {
     this.#valueLengths.addVarint(valueLength * 2 + (kind === KIND_PUT && valueStart === keyEnd ? 1 : 0))
     this.#distances.addVarint(position - this.#base)
     const data = this.#data
-    data.reserve(keyLength + valueLength)
+    if (data.reserve(keyLength + valueLength + COPY_MARGIN_BYTES)) this.#words = wordsOf(data)
     const at = data.length
-    copyBytes(bytes, keyStart, valueEnd, data.bytes, at)
+    this.#copier.copy(bytes, keyStart, valueEnd, data.bytes, this.#words, at)
     data.length = at + keyLength + valueLength
     this.#lastKeyStart = at
     this.#lastKeyEnd = at + keyLength
@@ -108,7 +115,10 @@ export class BlockBuilder {
     this.#data.length = this.#front
     this.#count = 0
     // A block of one huge value must not make all later ones carry its memory.
-    if (bytes.length > this.#capacity * 4 + this.#front) this.#data = this.#newData()
+    if (bytes.length > this.#capacity * 4 + this.#front) {
+      this.#data = this.#newData()
+      this.#words = wordsOf(this.#data)
+    }
     return bytes.subarray(start, length)
   }
 
@@ -120,6 +130,7 @@ export class BlockBuilder {
     this.#data.reserve(length - from)
     copyBytes(bytes, from, length, this.#data.bytes, front)
     this.#data.length += length - from
+    this.#words = wordsOf(this.#data)
   }
 
   #newData(): Column {
@@ -127,6 +138,10 @@ export class BlockBuilder {
     data.length = this.#front
     return data
   }
+}
+
+function wordsOf({ bytes }: Column): Int32Array {
+  return new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >>> 2)
 }
 
 /** The two numbers that a block starts with. */

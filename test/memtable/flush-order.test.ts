@@ -42,7 +42,7 @@ function entriesOf(operations: readonly Operation[], gap: number): LogEntries {
 
 function walk(entries: LogEntries): string[] {
   const found: string[] = []
-  const iterator = new RunIterator(entries, entries.sorted(), true)
+  const iterator = new RunIterator(entries, entries.sorted())
   for (iterator.seekToFirst(); iterator.isValid; iterator.next()) {
     const { bytes, keyStart, keyEnd, kind, position, valueStart, valueEnd } = iterator
     const key = Buffer.from(bytes.subarray(keyStart, keyEnd)).toString('hex')
