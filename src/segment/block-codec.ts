@@ -9,8 +9,7 @@ import { CIPHER_HEADER_BYTES, type FileDecryptor, type FileEncryptor, keyError }
 import { corruption } from '../errors.js'
 import { type Bytes, cloneBytes, writeU32 } from '../util/bytes.js'
 import { CRC_RESIDUE, crc32 } from '../util/crc.js'
-import type { Scratch } from '../util/scratch.js'
-import { compressInto, decompress } from './compression.js'
+import { compressInto, decompress, type PlainMemory } from './compression.js'
 
 export const SECTION_TRAILER_BYTES = 5
 
@@ -57,7 +56,7 @@ export function writeSection(
 
 /**
  * The payload of the section [start, end) of `bytes`, which was read from `offset` of the file: in memory of its
- * own, or in `scratch`, or a view of `bytes` that lives as long.
+ * own, or as `into` says, or a view of `bytes` that lives as long.
  */
 export function decodeSection(
   bytes: Buffer,
@@ -66,7 +65,7 @@ export function decodeSection(
   file: string,
   offset: number,
   decryptor?: FileDecryptor,
-  scratch?: Scratch,
+  into?: PlainMemory,
 ): Buffer {
   const body = end - SECTION_TRAILER_BYTES
   if (body < start) throw corruption(file, offset, 'a section shorter than its trailer')
@@ -76,10 +75,10 @@ export function decodeSection(
   const encoding = bytes[body]!
   if (decryptor || encoding & ENCRYPTED) {
     const piece = decrypt(bytes, start, body, file, offset, decryptor)
-    return unpack(encoding & ~ENCRYPTED, piece, file, offset, scratch) ?? piece
+    return unpack(encoding & ~ENCRYPTED, piece, file, offset, into) ?? piece
   }
-  const plain = unpack(encoding, bytes.subarray(start, body), file, offset, scratch)
-  return plain ?? (scratch ? bytes.subarray(start, body) : cloneBytes(bytes, start, body))
+  const plain = unpack(encoding, bytes.subarray(start, body), file, offset, into)
+  return plain ?? (into ? bytes.subarray(start, body) : cloneBytes(bytes, start, body))
 }
 
 /** Undefined: it was not compressed. */
@@ -88,10 +87,10 @@ function unpack(
   packed: Buffer,
   file: string,
   offset: number,
-  scratch: Scratch | undefined,
+  into: PlainMemory | undefined,
 ): Buffer | undefined {
   if (encoding === RAW) return undefined
-  const plain = encoding === LZ4 ? decompress(packed, scratch) : undefined
+  const plain = encoding === LZ4 ? decompress(packed, into) : undefined
   if (!plain) throw corruption(file, offset, 'a section that does not decompress')
   return plain
 }

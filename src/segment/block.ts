@@ -24,6 +24,7 @@ import { type Bytes, cloneBytes, compareRanges, copyBytes, EMPTY_BYTES, equalRan
 import { hashKey } from '../util/hash.js'
 import { Scratch } from '../util/scratch.js'
 import { ENTRY_WORDS, entryWordsMax, readEntryWords, Varints } from './block-columns.js'
+import type { PlainMemory } from './compression.js'
 
 const HIGH = 2 ** 32
 /** Of a record, before the words of its entries. */
@@ -61,9 +62,14 @@ export class EntryFields {
 export class BlockScratch {
   /** For what is read of the file, where the block may stay as it is. */
   readonly file = new Scratch()
-  readonly bytes = new Scratch()
+  /** For the plain bytes of one that was packed. */
+  readonly bytes: PlainMemory
   readonly block = new Block()
   #words: Uint32Array = NO_WORDS
+
+  constructor(bytes: PlainMemory = new Scratch()) {
+    this.bytes = bytes
+  }
 
   words(count: number): Uint32Array {
     if (count > this.#words.length) this.#words = new Uint32Array(count * 2)

@@ -1,4 +1,5 @@
 import { readPackageFile } from '../env/package-file.js'
+import { BufferCutter } from '../util/buffer-cutter.js'
 import { cloneBytes, readU32 } from '../util/bytes.js'
 import type { Scratch } from '../util/scratch.js'
 import { KERNEL_MARGIN_BYTES, kernelBytes, type RunKernel } from './lz4-kernel.js'
@@ -47,6 +48,11 @@ let packerWords = new Int32Array(0)
 let unpackerModule: object | undefined
 let unpacker: Unpacker | undefined
 let unpackerMemory = new Uint8Array(0)
+const unpacked = new BufferCutter()
+
+/** Plain bytes stay where the kernel put them until the next call, whoever's it is: for whoever copies what it needs. */
+export const IN_PLACE = 'in place'
+export type PlainMemory = Scratch | typeof IN_PLACE
 
 /** So that what is missing is told when a store is opened, not when its first memtable is flushed. */
 export function loadCompression(): void {
@@ -103,10 +109,10 @@ function dropPacker(): void {
 
 // Hot: every block that no cache has (bench/limits.js).
 /**
- * The plain bytes, in memory of their own or in `scratch`; undefined if `bytes` are not what `compressInto` made, or
+ * The plain bytes, in memory of their own or as `into` says; undefined if `bytes` are not what `compressInto` made, or
  * say to be larger than there is memory.
  */
-export function decompress(bytes: Uint8Array, scratch?: Scratch): Buffer | undefined {
+export function decompress(bytes: Uint8Array, into?: PlainMemory): Buffer | undefined {
   if (bytes.length < SIZE_BYTES) return undefined
   const plainBytes = readU32(bytes, 0)
   if (plainBytes > PLAIN_BYTES_MAX || plainBytes > bytes.length * RATIO_MAX) return undefined
@@ -119,8 +125,11 @@ export function decompress(bytes: Uint8Array, scratch?: Scratch): Buffer | undef
   const end = exports.run(SIZE_BYTES, bytes.length, output, outputEnd) >>> 0
   if (memory.length > INSTANCE_BYTES_MAX) dropUnpacker()
   if (end !== outputEnd) return undefined
-  if (!scratch) return cloneBytes(memory, output, outputEnd)
-  const plain = scratch.take(plainBytes)
+  // Memory that was let go must not be kept by a view of it.
+  if (!into || (into === IN_PLACE && memory.length > INSTANCE_BYTES_MAX))
+    return cloneBytes(memory, output, outputEnd)
+  if (into === IN_PLACE) return unpacked.view(memory, output, outputEnd)
+  const plain = into.take(plainBytes)
   plain.set(memory.subarray(output, outputEnd))
   return plain
 }

@@ -15,6 +15,7 @@ import type { BlobFiles } from './blob-files.js'
 import { blobBytesOf } from './blob-uses.js'
 import { Block, BlockScratch, EntryFields } from './block.js'
 import { decodeSection } from './block-codec.js'
+import { IN_PLACE } from './compression.js'
 import type { BlockMemory } from './cursor-memory.js'
 import { Filter } from './filter.js'
 import { IndexBlock } from './index-block.js'
@@ -51,13 +52,14 @@ const LOAD_AHEAD_BLOCKS = 16
 const SCRATCH_SECTION_MAX = 64 * 1024
 /** Segments have fewer blocks as a rule, so that numbers of blocks tell them apart. */
 const BLOCK_NUMBERS = 2 ** 20
-/** For blocks that are on their way to the cache, or to memory of their own. */
-const loadScratch = new BlockScratch()
-const pointScratch = new BlockScratch()
+/** For blocks that are on their way to the cache, or to memory of their own, before another one is unpacked. */
+const loadScratch = new BlockScratch(IN_PLACE)
+/** Before another one is unpacked the value is copied. */
+const pointScratch = new BlockScratch(IN_PLACE)
 const pointView = new Block()
 /** Borrows what is never given back. */
 const FOR_GOOD = {}
-/** For point reads: until the next one. */
+/** For point reads: until the next one, or until any block is unpacked. */
 const POINT_MEMORY: BlockMemory = { take: () => pointScratch, borrow: () => undefined }
 
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SeededRandom } from '../../src/env/seeded-random.js'
-import { compressInto, decompress } from '../../src/segment/compression.js'
+import { compressInto, decompress, IN_PLACE } from '../../src/segment/compression.js'
 import { KERNEL_MARGIN_BYTES, kernelBytes, type RunKernel } from '../../src/segment/lz4-kernel.js'
 import { Scratch } from '../../src/util/scratch.js'
 
@@ -144,9 +144,20 @@ describe(`what was compressed comes back (seed ${SEED})`, () => {
       const plain = Buffer.alloc(size)
       KINDS[name]!(plain, random)
       const packed = pack(plain)
-      const isSame = decompress(packed, scratch)?.equals(plain) && decompress(packed)?.equals(plain)
+      const ways = [scratch, undefined, IN_PLACE] as const
+      const isSame = ways.every((into) => decompress(packed, into)?.equals(plain))
       if (!isSame || scratch.isWrittenOutside()) expect.fail(`${size} bytes, seed ${SEED}`)
     }
+  })
+
+  it('where it was unpacked, until the next one; of many megabytes, whose memory is let go, in memory of its own', () => {
+    const plain = Buffer.alloc(4096, 'plain')
+    const packed = pack(plain)
+    const [first, second] = [decompress(packed, IN_PLACE), decompress(packed, IN_PLACE)]
+    expect(first?.buffer).toBe(second?.buffer)
+    const large = decompress(pack(Buffer.alloc(20 * 2 ** 20)), IN_PLACE)
+    expect(large?.buffer.byteLength).toBe(20 * 2 ** 20)
+    expect(decompress(packed, IN_PLACE)?.equals(plain)).toBe(true)
   })
 
   it('a value of many megabytes, and after it blocks that end anywhere in new memory', () => {
