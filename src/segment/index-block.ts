@@ -7,6 +7,9 @@ import { type Bytes, cloneBytes, compareRanges, readWord } from '../util/bytes.j
 /** Bytes that the arrays of the index take for each block, beside its separator. */
 const ENTRY_BYTES = 16
 
+/** Blocks that are parsed in one step: a millisecond where the loop is not compiled yet. */
+const STEP_BLOCKS = 1024
+
 /** What the eighth byte of a number counts, which is the last that it may have. */
 const SCALE_MAX = 2 ** 49
 
@@ -48,44 +51,37 @@ export class IndexBlock {
    * @param dataBytes where the blocks must end.
    */
   static parse(payload: Bytes, file: string, offset: number, dataBytes: number): IndexBlock {
+    const parsing = IndexBlock.parseInSteps(payload, file, offset, dataBytes)
+    for (;;) {
+      const { done, value } = parsing.next()
+      if (done) return value
+    }
+  }
+
+  /** As `parse`, with places where others may have their turn: a segment of 64 MiB has 16,000 blocks. */
+  static *parseInSteps(
+    payload: Bytes,
+    file: string,
+    offset: number,
+    dataBytes: number,
+  ): Generator<void, IndexBlock> {
     const reader = new ByteReader(payload, file, offset)
     const count = reader.varint()
     if (count > payload.length) throw reader.fail('an index of more blocks than bytes')
     const starts = new Uint32Array(count)
     const ends = new Uint32Array(count)
     const offsets = new Uint32Array(count + 1)
-    let at = payload.length - reader.remaining
-    let blockEnd = 0
-    for (let i = 0; i < count; i++) {
-      // Bytes beyond the end are undefined, which ends a number.
-      let byte = payload[at++]!
-      let length = byte & 127
-      for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
-        byte = payload[at++]!
-        length += (byte & 127) * scale
-      }
-      if (byte >= 128 || length > Number.MAX_SAFE_INTEGER)
-        throw corruption(file, offset + at, 'a number beyond 2^53')
-      if (length > KEY_BYTES_MAX) throw corruption(file, offset + at, `a length of ${length}`)
-      starts[i] = at
-      at += length
-      ends[i] = at
-      byte = payload[at++]!
-      let sizeBytes = byte & 127
-      for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
-        byte = payload[at++]!
-        sizeBytes += (byte & 127) * scale
-      }
-      if (at > payload.length)
-        throw corruption(file, offset + payload.length, 'ends in the middle of a field')
-      if (byte >= 128 || sizeBytes > Number.MAX_SAFE_INTEGER)
-        throw corruption(file, offset + at, 'a number beyond 2^53')
-      blockEnd += sizeBytes
-      if (blockEnd > dataBytes) throw corruption(file, offset + at, 'a block beyond the data')
-      offsets[i + 1] = blockEnd
+    const parsing: Parsing = {
+      ...{ payload, file, offset, dataBytes, starts, ends, offsets },
+      at: payload.length - reader.remaining,
+      blockEnd: 0,
     }
-    if (at !== payload.length || blockEnd !== dataBytes)
-      throw corruption(file, offset + at, 'an index that does not fit the data')
+    for (let from = 0; from < count; from += STEP_BLOCKS) {
+      if (from > 0) yield
+      parseBlocks(parsing, from, Math.min(count, from + STEP_BLOCKS))
+    }
+    if (parsing.at !== payload.length || parsing.blockEnd !== dataBytes)
+      throw corruption(file, offset + parsing.at, 'an index that does not fit the data')
     return new IndexBlock(payload, starts, ends, offsets)
   }
 
@@ -128,6 +124,54 @@ export class IndexBlock {
     }
     return low
   }
+}
+
+interface Parsing {
+  readonly payload: Bytes
+  readonly file: string
+  readonly offset: number
+  readonly dataBytes: number
+  readonly starts: Uint32Array
+  readonly ends: Uint32Array
+  readonly offsets: Uint32Array
+  /** Where the next block stands in the payload, and in the file. */
+  at: number
+  blockEnd: number
+}
+
+/** A function of its own: one that yields in its loop is seven times as slow once it is compiled. */
+function parseBlocks(parsing: Parsing, from: number, to: number): void {
+  const { payload, file, offset, dataBytes, starts, ends, offsets } = parsing
+  let { at, blockEnd } = parsing
+  for (let i = from; i < to; i++) {
+    // Bytes beyond the end are undefined, which ends a number.
+    let byte = payload[at++]!
+    let length = byte & 127
+    for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
+      byte = payload[at++]!
+      length += (byte & 127) * scale
+    }
+    if (byte >= 128 || length > Number.MAX_SAFE_INTEGER)
+      throw corruption(file, offset + at, 'a number beyond 2^53')
+    if (length > KEY_BYTES_MAX) throw corruption(file, offset + at, `a length of ${length}`)
+    starts[i] = at
+    at += length
+    ends[i] = at
+    byte = payload[at++]!
+    let sizeBytes = byte & 127
+    for (let scale = 128; byte >= 128 && scale <= SCALE_MAX; scale *= 128) {
+      byte = payload[at++]!
+      sizeBytes += (byte & 127) * scale
+    }
+    if (at > payload.length) throw corruption(file, offset + payload.length, 'ends in the middle of a field')
+    if (byte >= 128 || sizeBytes > Number.MAX_SAFE_INTEGER)
+      throw corruption(file, offset + at, 'a number beyond 2^53')
+    blockEnd += sizeBytes
+    if (blockEnd > dataBytes) throw corruption(file, offset + at, 'a block beyond the data')
+    offsets[i + 1] = blockEnd
+  }
+  parsing.at = at
+  parsing.blockEnd = blockEnd
 }
 
 /** The first place in ascending numbers that is not below `number`. */

@@ -26,6 +26,7 @@ import {
   decodeProperties,
   decodeTombstones,
   FOOTER_BYTES,
+  type Footer,
   type SectionHandle,
   type SegmentProperties,
 } from './segment-format.js'
@@ -78,27 +79,42 @@ export class SegmentReader implements BlockSource<Block> {
   readonly #fields = new EntryFields()
   #isClosed = false
 
-  /** @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes, `VARVE_KEY`. */
-  constructor(host: SegmentHost, meta: SegmentMeta) {
+  /** As the constructor, with places where others may have their turn. */
+  static *open(host: SegmentHost, meta: SegmentMeta): Generator<void, SegmentReader> {
+    const decryptor = host.env.vault?.decryptor('segment')
+    const file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
+    let index: IndexBlock
+    try {
+      const footer = readFooter(file, meta)
+      const payload = readSection(file, footer.index, decryptor)
+      index = yield* IndexBlock.parseInSteps(
+        payload,
+        file.path,
+        footer.index.offset,
+        footer.tombstones.offset,
+      )
+    } finally {
+      file.close()
+    }
+    return new SegmentReader(host, meta, index)
+  }
+
+  /**
+   * @param index of this segment, where it was parsed before.
+   * @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes, `VARVE_KEY`.
+   */
+  constructor(host: SegmentHost, meta: SegmentMeta, index?: IndexBlock) {
     this.meta = meta
     this.#host = host
     this.#file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
     this.#decryptor = host.env.vault?.decryptor('segment')
     try {
       const { path } = this.#file
-      const sizeBytes = this.#file.sizeBytes()
-      if (sizeBytes !== meta.sizeBytes)
-        throw corruption(path, 0, `${sizeBytes} bytes instead of ${meta.sizeBytes}`)
-      const footerBytes = Buffer.alloc(FOOTER_BYTES)
-      readFully(this.#file, footerBytes, sizeBytes - FOOTER_BYTES)
-      const footer = decodeFooter(footerBytes, path, sizeBytes)
+      const footer = readFooter(this.#file, meta)
       this.properties = decodeProperties(this.#section(footer.properties), path, footer.properties.offset)
-      this.index = IndexBlock.parse(
-        this.#section(footer.index),
-        path,
-        footer.index.offset,
-        footer.tombstones.offset,
-      )
+      this.index =
+        index ??
+        IndexBlock.parse(this.#section(footer.index), path, footer.index.offset, footer.tombstones.offset)
       this.#filter = new Filter(this.#section(footer.filter), path, footer.filter.offset)
       this.tombstones = new RangeTombstones()
       for (const tombstone of decodeTombstones(
@@ -349,13 +365,26 @@ export class SegmentReader implements BlockSource<Block> {
   }
 
   #section(handle: SectionHandle): Buffer {
-    const bytes = Buffer.allocUnsafe(handle.sizeBytes)
-    readFully(this.#file, bytes, handle.offset)
-    return decodeSection(bytes, 0, bytes.length, this.path, handle.offset, this.#decryptor)
+    return readSection(this.#file, handle, this.#decryptor)
   }
 }
 
 /** The same block, for good. */
 function asOwn(block: Block): Block {
   return block === loadScratch.block ? block.clone() : block
+}
+
+function readFooter(file: File, meta: SegmentMeta): Footer {
+  const sizeBytes = file.sizeBytes()
+  if (sizeBytes !== meta.sizeBytes)
+    throw corruption(file.path, 0, `${sizeBytes} bytes instead of ${meta.sizeBytes}`)
+  const bytes = Buffer.alloc(FOOTER_BYTES)
+  readFully(file, bytes, sizeBytes - FOOTER_BYTES)
+  return decodeFooter(bytes, file.path, sizeBytes)
+}
+
+function readSection(file: File, handle: SectionHandle, decryptor: FileDecryptor | undefined): Buffer {
+  const bytes = Buffer.allocUnsafe(handle.sizeBytes)
+  readFully(file, bytes, handle.offset)
+  return decodeSection(bytes, 0, bytes.length, file.path, handle.offset, decryptor)
 }

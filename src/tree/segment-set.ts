@@ -63,7 +63,10 @@ export class SegmentSet {
     }
     for (const meta of metas) {
       if (this.#open.has(meta.number)) continue
-      const reader = new SegmentReader(this.#host, meta)
+      const opening = SegmentReader.open(this.#host, meta)
+      let step = opening.next()
+      for (; !step.done; step = opening.next()) if (clock.monotonicMs() >= endMs) await turn()
+      const reader = step.value
       this.#open.set(meta.number, { reader, uses: 0, isObsolete: false })
       for (const { blobId } of meta.blobs) this.#blobUses.set(blobId, (this.#blobUses.get(blobId) ?? 0) + 1)
       this.#tableBytes += reader.tableBytes
