@@ -226,6 +226,8 @@ function runBlock(bytes: Buffer): void {
   const cached = new Block()
   if (!block.keepIn(cache, cache.register(new Uint32Array(1)), 0, cached))
     throw new Error('no room for a block')
+  // Its first lookup is by binary search; the hash index is made for the second.
+  cached.find(bytes, 0, 0, 0)
   const fields = new EntryFields()
   let at = -1
   for (let entry = 0; entry < block.count; entry++) {
