@@ -102,6 +102,14 @@ export class IndexBlock {
     return cloneBytes(this.#bytes, this.#starts[block], this.#ends[block])
   }
 
+  /** Whether the block's first key may be this one, by the separators on both sides of it. */
+  mayStartWith(block: number, key: Bytes, keyStart: number, keyEnd: number): boolean {
+    return (
+      this.#compare(block, key, keyStart, keyEnd) >= 0 &&
+      (block === 0 || this.#compare(block - 1, key, keyStart, keyEnd) < 0)
+    )
+  }
+
   // Hot: once a segment and lookup.
   /** The only block that can hold the key, or its successor if none does; `count` if beyond the last. */
   find(key: Bytes, keyStart: number, keyEnd: number): number {
@@ -118,11 +126,14 @@ export class IndexBlock {
     let high = firstFrom(this.#words, word + 1)
     while (low < high) {
       const middle = (low + high) >>> 1
-      const start = this.#starts[middle]!
-      if (compareRanges(this.#bytes, start, this.#ends[middle]!, key, keyStart, keyEnd) < 0) low = middle + 1
+      if (this.#compare(middle, key, keyStart, keyEnd) < 0) low = middle + 1
       else high = middle
     }
     return low
+  }
+
+  #compare(block: number, key: Bytes, keyStart: number, keyEnd: number): number {
+    return compareRanges(this.#bytes, this.#starts[block]!, this.#ends[block]!, key, keyStart, keyEnd)
   }
 }
 

@@ -354,14 +354,20 @@ export class SegmentReader implements BlockSource<Block> {
     const block = Block.parse(payload, scratch)
     if (!block) throw corruption(this.path, offset, 'a block that is not sound')
     block.read(0, this.#fields)
-    const { range } = this.meta
-    if (
-      compareRanges(range.start, 0, range.start.length, payload, this.#fields.keyStart, this.#fields.keyEnd) >
-      0
-    ) {
-      throw corruption(this.path, offset, 'a block of keys below those of the segment')
-    }
+    const { keyStart, keyEnd } = this.#fields
+    // The right bytes of another place have a right checksum too.
+    if (!this.#mayStartWith(number, payload, keyStart, keyEnd))
+      throw corruption(this.path, offset, 'a block of keys of another one')
     return block
+  }
+
+  #mayStartWith(number: number, bytes: Bytes, keyStart: number, keyEnd: number): boolean {
+    if (number > 0) return this.index.mayStartWith(number, bytes, keyStart, keyEnd)
+    const { start } = this.meta.range
+    return (
+      compareRanges(start, 0, start.length, bytes, keyStart, keyEnd) <= 0 &&
+      this.index.mayStartWith(0, bytes, keyStart, keyEnd)
+    )
   }
 
   #section(handle: SectionHandle): Buffer {
