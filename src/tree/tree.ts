@@ -25,9 +25,9 @@ const ROWS_SHARE = 1 / 4
 const CACHE_SHARE_MIN = 1 / 16
 
 /** Entries of a flushed memtable between two looks at the clock. */
-const ENTRIES_PER_LOOK = 1024
+const ENTRIES_PER_LOOK = 256
 /** How long a flushed memtable may be walked through before others get their turn. */
-const SLICE_MS = 1
+const SLICE_MS = 0.25
 /** From so many segments on, level 0 has a filter of its own: merges that keep up leave fewer. */
 const LEVEL0_FILTERED_FROM = 3
 /** Up to so many memtables, those that wait included, flushed ones go on answering point reads. */
