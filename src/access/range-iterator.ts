@@ -7,6 +7,7 @@ import type { Store } from '../store/store.js'
 import type { TreeView } from '../tree/tree-view.js'
 import { onAbort, throwIfAborted } from '../util/abort.js'
 import { CallQueue } from '../util/call-queue.js'
+import { youngArray } from '../util/young-array.js'
 import { type CursorOptions, PAUSE, RangeCursor } from './range-cursor.js'
 
 /** Entries between two looks at the clock. */
@@ -125,7 +126,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
   }
 
   async #take(size: number): Promise<T[]> {
-    const values: T[] = []
+    const values: T[] = youngArray()
     try {
       const cursor = this.#cursor ?? (await this.#start())
       while (values.length < size) {

@@ -5,6 +5,7 @@ import { RANGE_NAMES } from '../store/option-names.js'
 import type { Store } from '../store/store.js'
 import type { Bytes } from '../util/bytes.js'
 import { checkOptionNames } from '../util/option-names.js'
+import { youngArray } from '../util/young-array.js'
 import { checkKey } from './batch-encoder.js'
 import { type Codec, toBytes } from './codec.js'
 import type { RangeCursor } from './range-cursor.js'
@@ -98,10 +99,10 @@ export class RangeReader<K, V> {
   // Hot: every step of a scan (bench/scan.bench.js).
   readonly #decodeEntry: Decode<[K, V]> = (cursor) => {
     const own = this.#keys.decodeOwn || this.#values.decodeOwn ? cursor.ownBytes() : undefined
-    return [
+    return youngArray(
       decodeWith(this.#keys, cursor, own, cursor.keyStart, cursor.keyEnd),
       decodeWith(this.#values, cursor, own, cursor.valueStart, cursor.valueEnd),
-    ]
+    )
   }
 }
 
