@@ -94,15 +94,13 @@ interface LevelView {
 export class TreeView {
   /** Newest first. */
   readonly memtables: readonly Memtable[]
-  /** Newest first: older than `memtables`, in segments too, and quicker to ask for a key than those. */
-  readonly flushed: readonly Memtable[]
+  /** Newest first: `memtables`, and those that are in segments too and quicker to ask for a key than those. */
+  readonly recent: readonly Memtable[]
   readonly version: Version
   readonly gaps: DeadGaps
   readonly #l0: readonly SegmentReader[]
-  /** What stands for each of them in the filter of level 0; nothing where `#recent` has all that it holds. */
+  /** What stands for each of them in the filter of level 0; nothing where `recent` has all that it holds. */
   readonly #l0Bits: readonly number[]
-  /** All that answer point reads before segments. */
-  readonly #recent: readonly Memtable[]
   readonly #levels: readonly LevelView[]
   readonly #segments: SegmentSet
   readonly #onUnused: (view: TreeView) => void
@@ -120,8 +118,7 @@ export class TreeView {
     onUnused: (view: TreeView) => void,
   ) {
     this.memtables = memtables
-    this.flushed = flushed
-    this.#recent = [...memtables, ...flushed]
+    this.recent = [...memtables, ...flushed]
     this.version = version
     this.gaps = gaps
     this.#segments = segments
@@ -131,7 +128,7 @@ export class TreeView {
       readers: metas.map((meta) => segments.retain(meta.number)),
     }))
     this.#l0 = levels[0]!.readers
-    const { basePosition } = this.#recent[this.#recent.length - 1]!
+    const { basePosition } = this.recent[this.recent.length - 1]!
     this.#l0Bits = levels[0]!.metas.map((meta) => {
       const bits = segments.level0.retain(meta.number)
       return meta.positionMin > basePosition ? 0 : bits
@@ -171,7 +168,7 @@ export class TreeView {
     lookup.expires = false
     lookup.reference = undefined
     let hiddenUpTo = 0
-    for (const memtable of this.#recent) {
+    for (const memtable of this.recent) {
       if (!memtable.tombstones.isEmpty) {
         const tombstone = memtable.tombstones.find(key, keyStart, keyEnd, atMost)
         if (tombstone) hiddenUpTo = tombstone.position

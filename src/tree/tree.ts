@@ -291,11 +291,18 @@ export class Tree {
   }
 
   #makeView(): TreeView {
-    for (const memtable of [...this.#memtables, ...this.#flushed]) {
-      this.#memtableUses.set(memtable, (this.#memtableUses.get(memtable) ?? 0) + 1)
-    }
     const onUnused = (view: TreeView) => this.#dropMemtables(view)
-    return new TreeView(this.#memtables, this.#flushed, this.version, this.segments, this.#gaps, onUnused)
+    const view = new TreeView(
+      this.#memtables,
+      this.#flushed,
+      this.version,
+      this.segments,
+      this.#gaps,
+      onUnused,
+    )
+    for (const memtable of view.recent)
+      this.#memtableUses.set(memtable, (this.#memtableUses.get(memtable) ?? 0) + 1)
+    return view
   }
 
   #replaceView(): void {
@@ -306,7 +313,7 @@ export class Tree {
   }
 
   #dropMemtables(view: TreeView): void {
-    for (const memtable of [...view.memtables, ...view.flushed]) {
+    for (const memtable of view.recent) {
       const uses = this.#memtableUses.get(memtable)! - 1
       if (uses > 0) {
         this.#memtableUses.set(memtable, uses)
