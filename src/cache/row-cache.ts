@@ -11,6 +11,8 @@ const BUCKET_SLOTS = 4
 const BUCKET_WORDS = BUCKET_SLOTS * 2
 /** Words of a new table that are written at a time. */
 const WRITTEN_WORDS = 16 * 1024
+/** Words of a table that are gone through at a time when all rows are forgotten: well under a millisecond. */
+const CLEARED_WORDS = 8 * 1024
 /** Of the memory that rows may be thought to take, for each slot: about half of them are used. */
 const ROW_BYTES_TYPICAL = 80
 const POSITION_HIGH = 2 ** 32
@@ -137,8 +139,12 @@ export class RowCache {
       if (slots[slot] === hash) this.#cache.drop(this.#owner, slot + 1)
   }
 
-  clear(): void {
-    for (let slot = 0; slot < this.#slots.length; slot += 2) this.#cache.drop(this.#owner, slot + 1)
+  /** Forgets every row, with places where others may have their turn: a full table takes 14 ms. */
+  *clear(): Generator<void> {
+    for (let slot = 0; slot < this.#slots.length; slot += 2) {
+      if (slot > 0 && slot % CLEARED_WORDS === 0) yield
+      this.#cache.drop(this.#owner, slot + 1)
+    }
   }
 
   /**

@@ -262,7 +262,7 @@ export class Tree {
     const { rows } = this
     const { clock } = this.env
     const { level0 } = this.segments
-    if (!memtable.tombstones.isEmpty) rows.clear()
+    if (!memtable.tombstones.isEmpty) for (const _ of rows.clear()) await clock.sleep(0)
     const hasRows = !rows.isUnused
     if (!hasRows && bit === 0) return
     let endMs = clock.monotonicMs() + SLICE_MS
