@@ -81,10 +81,11 @@ export class OutputWriter {
 
   #startSegment(): SegmentBuilder {
     assert(this.#hasNumbers(), 'enough file numbers were reserved')
-    const { directory, blockBytes, isCompressed, firstFileNumber } = this.#options
+    const { directory, blockBytes, isCompressed, firstFileNumber, column } = this.#options
     const number = firstFileNumber + this.#used++
     const basePosition = this.#basePosition
-    return new SegmentBuilder({ env: this.#env, directory, number, blockBytes, isCompressed, basePosition })
+    const env = this.#env
+    return new SegmentBuilder({ env, directory, number, blockBytes, isCompressed, basePosition, column })
   }
 
   #closeSegment(nextCut: Bytes | undefined): void {

@@ -14,6 +14,7 @@ import {
 import { isFrame } from '../log/log-scan.js'
 import { LogEntries } from '../memtable/log-entries.js'
 import { RunIterator } from '../memtable/run-iterator.js'
+import { clearStale } from '../segment/filter-column.js'
 import { LevelIterator } from '../segment/level-iterator.js'
 import { BLOCKING } from '../segment/read-context.js'
 import { SegmentIterator } from '../segment/segment-iterator.js'
@@ -51,6 +52,7 @@ export function runJob(env: Env, job: AnyJob): Generator<void, AnyResult> {
 }
 
 function* runFlush(env: Env, job: FlushJob): Generator<void, SegmentsWritten> {
+  if (job.column) yield* clearStale(job.column)
   const logs: LogEntries[] = []
   const runs: RunIterator[] = []
   const tombstones: RangeTombstone[] = []

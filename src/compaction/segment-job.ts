@@ -1,6 +1,7 @@
 import type { Job, JobResult } from '../env/job.js'
 import type { KeyRange } from '../key/key-range.js'
 import type { Position } from '../key/position.js'
+import type { FilterColumn } from '../segment/filter-column.js'
 import type { BlobMeta, SegmentMeta } from '../segment/segment-meta.js'
 
 /** What every job that writes segments is told. Plain data: it crosses threads. */
@@ -21,6 +22,8 @@ export interface OutputOptions extends Job {
   readonly snapshots: readonly Position[]
   /** Where older data may be: sorted, not overlapping. */
   readonly olderRanges: readonly KeyRange[]
+  /** Of the filter over several segments, where this one is in it: only a job of one segment has it. */
+  readonly column?: FilterColumn | undefined
 }
 
 /** Log memory that a memtable stands on. */

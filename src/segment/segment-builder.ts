@@ -16,6 +16,7 @@ import { BlobUses } from './blob-uses.js'
 import { BlockBuilder } from './block-builder.js'
 import { sectionSizeMax, writeSection } from './block-codec.js'
 import { FilterBuilder } from './filter-builder.js'
+import type { FilterColumn } from './filter-column.js'
 import { IndexBuilder, separatorBetween } from './index-block.js'
 import {
   encodeFooter,
@@ -34,6 +35,8 @@ export interface SegmentBuilderOptions {
   readonly isCompressed: boolean
   /** At or below the position of every entry: what positions are counted from. */
   readonly basePosition: Position
+  /** What the keys are noted in, beside the segment's own filter. */
+  readonly column?: FilterColumn | undefined
 }
 
 /** File bytes gathered before one write(2). */
@@ -44,7 +47,7 @@ export class SegmentBuilder {
   readonly #options: SegmentBuilderOptions
   readonly #file: File
   readonly #index = new IndexBuilder()
-  readonly #filter = new FilterBuilder()
+  readonly #filter: FilterBuilder
   readonly #tombstones: RangeTombstone[] = []
   readonly #block: BlockBuilder
   readonly #encryptor: FileEncryptor | undefined
@@ -75,6 +78,7 @@ export class SegmentBuilder {
       throw ioError(error, 'creating', path)
     }
     this.#encryptor = options.env.vault?.encryptor('segment')
+    this.#filter = new FilterBuilder(options.column)
     this.#block = new BlockBuilder(options.basePosition, options.blockBytes)
   }
 

@@ -1,17 +1,20 @@
-import type { Clock } from '../env/env.js'
-import { secondHash } from '../util/hash.js'
+import {
+  ALL_COLUMNS,
+  COLUMNS_MAX,
+  columnMemoryBytes,
+  columnsOf,
+  type FilterColumn,
+} from '../segment/filter-column.js'
+import { assert } from '../util/assert.js'
 
 /** Of the store's memory: two bits for each key of sixteen memtables of small entries set one bit in seven of it. */
 const MEMORY_SHARE = 1 / 64
+/** From so many segments on: merges that keep up leave fewer. */
+const SEGMENTS_MIN = 3
 /** Memtables that are larger than those of a gibibyte of memory are rare. */
 const BYTES_MAX = 2 ** 24
-/** Segments that it holds at once, each with a bit of every word. */
-const SEGMENTS_MAX = 16
-const ALL_BITS = 2 ** SEGMENTS_MAX - 1
 /** What segments have that it does not hold: no answer about them is ever no. */
-const UNKNOWN_BIT = 2 ** SEGMENTS_MAX
-const WORD_BYTES = 2
-const WORDS_PER_TURN = 2 ** 18
+const UNKNOWN_BIT = 2 ** COLUMNS_MAX
 
 interface FilteredSegment {
   readonly bit: number
@@ -25,58 +28,80 @@ interface FilteredSegment {
  * segment's own filter corrects.
  * Source: bit-sliced signatures, as in Goodwin et al., "BitFunnel: Revisiting Signatures for Search", 2017.
  *
- * Filled from memtables that are flushed. Segments that were there when the store was opened are not in it.
+ * Each column is filled by the flush that writes its segment, on the thread that it runs on, which is the only one to
+ * write words; this one tells which columns are to be believed. Segments that were there when the store was opened are
+ * not in it.
  */
 export class Level0Filter {
-  readonly #bits: number
+  readonly #sizeBytes: number
   readonly #segments = new Map<number, FilteredSegment>()
-  /** There while any segment is in it. */
+  /** There while a column is held or filled. */
+  #memory: SharedArrayBuffer | undefined
+  /** Not before a column is held: memory is not read until it was written. */
   #words: Uint16Array | undefined
-  #taken = 0
-  /** Bits of segments that left: still set in words. */
+  /** Bits of segments that it holds. */
+  #held = 0
+  /** Bits that words may have by segments that left, flushes that failed, or memory that was never written. */
   #stale = 0
+  #filling: FilterColumn | undefined
 
   /** @param memory bytes of the budget that it is a part of. */
   constructor(memory: number) {
-    const words = Math.min(BYTES_MAX, memory * MEMORY_SHARE) / WORD_BYTES
-    this.#bits = Math.max(1, Math.floor(Math.log2(words)))
+    this.#sizeBytes = columnMemoryBytes(Math.min(BYTES_MAX, memory * MEMORY_SHARE))
   }
 
   /** Bytes of memory that it takes now. */
   get sizeBytes(): number {
-    return this.#words?.byteLength ?? 0
+    return this.#memory?.byteLength ?? 0
   }
 
   // Hot: every point read that no memtable answers (bench/read.bench.js).
   /** The bits of all segments that may hold a key, and of some that don't. */
   candidates(hash: number): number {
     const words = this.#words
-    if (words === undefined) return UNKNOWN_BIT
-    const shift = 32 - this.#bits
-    return (words[hash >>> shift]! & words[secondHash(hash) >>> shift]!) | UNKNOWN_BIT
+    return words === undefined ? UNKNOWN_BIT : columnsOf(words, hash) | UNKNOWN_BIT
   }
 
   /**
-   * Begins to hold a segment, whose keys are added next, and retains it; 0 if there is no bit left for it.
-   * Never runs twice at once: flushes are installed one after another.
+   * A column to be filled by the next flush; undefined if there is none left. One is filled at a time: the one before
+   * is given up where nobody said what became of it, as its thread died.
+   * @param depth how many segments level 0 has with the one that is written.
    */
-  async begin(segment: number, clock: Clock): Promise<number> {
-    if (this.#taken === ALL_BITS) return 0
-    if ((this.#taken | this.#stale) === ALL_BITS) await this.#clearStale(clock)
-    const free = ALL_BITS & ~(this.#taken | this.#stale)
-    const bit = free & -free
-    this.#words ??= await this.#newWords(clock)
-    this.#taken |= bit
-    this.#segments.set(segment, { bit, uses: 1 })
-    return bit
+  begin(depth: number): FilterColumn | undefined {
+    this.abandon()
+    if (depth < SEGMENTS_MIN) return undefined
+    const free = ALL_COLUMNS & ~this.#held
+    if (free === 0) return undefined
+    if (!this.#memory) {
+      this.#memory = new SharedArrayBuffer(this.#sizeBytes)
+      this.#stale = ALL_COLUMNS
+    }
+    const clean = free & ~this.#stale
+    // All that is stale is cleared at once, which costs as much as one column.
+    const stale = clean === 0 ? this.#stale : 0
+    const bits = clean === 0 ? free : clean
+    this.#filling = { memory: this.#memory, bit: bits & -bits, stale }
+    return this.#filling
   }
 
-  // Hot: every entry that is flushed while level 0 is deep.
-  add(bit: number, hash: number): void {
-    const words = this.#words!
-    const shift = 32 - this.#bits
-    words[hash >>> shift]! |= bit
-    words[secondHash(hash) >>> shift]! |= bit
+  /** The column that was begun has every key of this segment: it is held, and retained. Nothing if none was begun. */
+  hold(segment: number): void {
+    const column = this.#filling
+    if (!column) return
+    assert(!this.#segments.has(segment), 'a segment is filled once')
+    this.#filling = undefined
+    this.#words ??= new Uint16Array(column.memory)
+    this.#stale &= ~column.stale
+    this.#held |= column.bit
+    this.#segments.set(segment, { bit: column.bit, uses: 1 })
+  }
+
+  /** Whatever was filled of the column that was begun stands for nothing. Its flush must have ended. */
+  abandon(): void {
+    if (!this.#filling) return
+    this.#stale |= this.#filling.bit
+    this.#filling = undefined
+    this.#dropIfEmpty()
   }
 
   /** The bit that stands for a segment in `candidates`, for good until it is released. */
@@ -91,32 +116,15 @@ export class Level0Filter {
     const filtered = this.#segments.get(segment)
     if (!filtered || --filtered.uses > 0) return
     this.#segments.delete(segment)
-    this.#taken &= ~filtered.bit
+    this.#held &= ~filtered.bit
     this.#stale |= filtered.bit
-    if (this.#taken !== 0) return
+    this.#dropIfEmpty()
+  }
+
+  #dropIfEmpty(): void {
+    if (this.#held !== 0 || this.#filling) return
+    this.#memory = undefined
     this.#words = undefined
     this.#stale = 0
-  }
-
-  /** Written once before anything is read of it, see `RowCache`. */
-  async #newWords(clock: Clock): Promise<Uint16Array> {
-    const words = new Uint16Array(2 ** this.#bits)
-    for (let from = 0; from < words.length; from += WORDS_PER_TURN) {
-      words.fill(0, from, from + WORDS_PER_TURN)
-      await clock.sleep(0)
-    }
-    return words
-  }
-
-  async #clearStale(clock: Clock): Promise<void> {
-    const words = this.#words!
-    const stale = this.#stale
-    for (let from = 0; from < words.length; from += WORDS_PER_TURN) {
-      const to = Math.min(words.length, from + WORDS_PER_TURN)
-      for (let i = from; i < to; i++) words[i]! &= ~stale
-      await clock.sleep(0)
-    }
-    // What left meanwhile waits for the next time.
-    this.#stale &= ~stale
   }
 }

@@ -242,14 +242,17 @@ export class Scheduler {
     uninstalled: readonly SegmentMeta[],
   ): Promise<SegmentsWritten> {
     const tree = this.#tree
+    const { level0 } = tree.segments
+    const depth = tree.debt.l0Segments + uninstalled.length + 1
     await this.#hooks.beforeWrite(memtables[memtables.length - 1]!)
     const older = [...tree.version.segments(), ...uninstalled]
     const olderRanges = coalesce(older.map((meta) => meta.range))
-    const result = await this.runner.run(
+    const result = (await this.runner.run(
       () => ({
         kind: 'flush',
         // One segment whatever its size: level 0 is counted in segments.
         ...this.#output(1, Number.MAX_SAFE_INTEGER, olderRanges, []),
+        column: level0.begin(depth),
         mergeShare: mergeShare(tree.debt.l0Segments, this.#deadShare, tree.options),
         logs: memtables.map(({ bytes, endOffset, basePosition }) => ({
           memory: bytes.buffer as unknown as SharedArrayBuffer,
@@ -258,9 +261,13 @@ export class Scheduler {
         })),
       }),
       FLUSH_LANE,
-    )
-    this.#noteDead(result as SegmentsWritten)
-    return result as SegmentsWritten
+    )) as SegmentsWritten
+    const [segment] = result.segments
+    // A tombstone of a range hides keys that the segment does not hold: it is looked into whatever the key.
+    if (segment?.rangeTombstoneCount === 0) level0.hold(segment.number)
+    else level0.abandon()
+    this.#noteDead(result)
+    return result
   }
 
   #noteDead({ entriesRead, entriesDropped }: SegmentsWritten): void {

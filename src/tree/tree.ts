@@ -7,7 +7,6 @@ import type { Position } from '../key/position.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { BlobFiles } from '../segment/blob-files.js'
 import { ReadPacer } from '../segment/read-pacer.js'
-import type { SegmentMeta } from '../segment/segment-meta.js'
 import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
@@ -28,8 +27,6 @@ const CACHE_SHARE_MIN = 1 / 16
 const ENTRIES_PER_LOOK = 256
 /** How long a flushed memtable may be walked through before others get their turn. */
 const SLICE_MS = 0.25
-/** From so many segments on, level 0 has a filter of its own: merges that keep up leave fewer. */
-const LEVEL0_FILTERED_FROM = 3
 /** Up to so many memtables, those that wait included, flushed ones go on answering point reads. */
 const MEMTABLES_KEPT = 3
 
@@ -190,7 +187,7 @@ export class Tree {
   async install(edit: VersionEdit, flushed: readonly Memtable[] = []): Promise<void> {
     const added = (edit.added ?? []).map(({ meta }) => meta)
     await this.segments.openAll(added, edit.blobs ?? [])
-    const filtered = await this.#leave(flushed, added)
+    await this.#forgetRows(flushed)
     await this.versions.commit(edit)
     if (flushed.length > 0) {
       this.#memtables = this.#memtables.filter((memtable) => !flushed.includes(memtable))
@@ -198,7 +195,8 @@ export class Tree {
     }
     for (const memtable of flushed) this.#gaps.forget(memtable)
     this.#replaceView()
-    if (filtered) this.segments.level0.release(filtered.number)
+    // The view has retained them.
+    if (flushed.length > 0) for (const { number } of added) this.segments.level0.release(number)
     const kept = new Set(added.map(({ number }) => number))
     for (const number of edit.removed ?? []) if (!kept.has(number)) this.segments.markObsolete(number)
   }
@@ -235,47 +233,23 @@ export class Tree {
   }
 
   /**
-   * The entries of these memtables are about to be read from a segment. Their rows are old then, and are forgotten:
-   * nobody adds one meanwhile, as long as the memtables are in the view reads of their keys end there. And the filter of
-   * level 0 learns which keys the segment holds, before any version has it.
-   * @returns the segment that the filter holds now, until it is released.
+   * The entries of these memtables are about to be read from a segment. Their rows are old then: nobody adds one
+   * meanwhile, as long as the memtables are in the view reads of their keys end there.
    */
-  async #leave(
-    memtables: readonly Memtable[],
-    added: readonly SegmentMeta[],
-  ): Promise<SegmentMeta | undefined> {
-    const { clock } = this.env
-    const { level0 } = this.segments
-    const [segment] = added
-    // A tombstone of a range hides keys that the segment does not hold: it is looked into whatever the key.
-    const isFiltered =
-      memtables.length > 0 &&
-      added.length === 1 &&
-      segment!.rangeTombstoneCount === 0 &&
-      this.version.levels[0]!.length + 1 >= LEVEL0_FILTERED_FROM
-    const bit = isFiltered ? await level0.begin(segment!.number, clock) : 0
-    for (const memtable of memtables) await this.#walk(memtable, bit)
-    return bit > 0 ? segment : undefined
-  }
-
-  async #walk(memtable: Memtable, bit: number): Promise<void> {
+  async #forgetRows(memtables: readonly Memtable[]): Promise<void> {
     const { rows } = this
     const { clock } = this.env
-    const { level0 } = this.segments
-    if (!memtable.tombstones.isEmpty) for (const _ of rows.clear()) await clock.sleep(0)
-    const hasRows = !rows.isUnused
-    if (!hasRows && bit === 0) return
-    let endMs = clock.monotonicMs() + SLICE_MS
-    for (let from = 0; from < memtable.count; from += ENTRIES_PER_LOOK) {
-      const to = Math.min(memtable.count, from + ENTRIES_PER_LOOK)
-      for (let entry = from; entry < to; entry++) {
-        const hash = memtable.hashOf(entry)
-        if (hasRows) rows.forget(hash)
-        if (bit > 0) level0.add(bit, hash)
+    for (const memtable of memtables) {
+      if (!memtable.tombstones.isEmpty) for (const _ of rows.clear()) await clock.sleep(0)
+      if (rows.isUnused) continue
+      let endMs = clock.monotonicMs() + SLICE_MS
+      for (let from = 0; from < memtable.count; from += ENTRIES_PER_LOOK) {
+        const to = Math.min(memtable.count, from + ENTRIES_PER_LOOK)
+        for (let entry = from; entry < to; entry++) rows.forget(memtable.hashOf(entry))
+        if (clock.monotonicMs() < endMs) continue
+        await clock.sleep(0)
+        endMs = clock.monotonicMs() + SLICE_MS
       }
-      if (clock.monotonicMs() < endMs) continue
-      await clock.sleep(0)
-      endMs = clock.monotonicMs() + SLICE_MS
     }
   }
 
