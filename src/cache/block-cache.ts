@@ -46,6 +46,8 @@ export class BlockCache {
   #bytes = 0
   #count = 0
   #lastUnits = 1
+  /** More capacity would be used at once. Whoever shares the memory may give some, but not before the next task. */
+  onLack: (() => void) | undefined
 
   /** @param memory bytes of the budget that the cache is a part of. */
   constructor(memory: number) {
@@ -129,6 +131,7 @@ export class BlockCache {
   add(owner: number, number: number, payloadBytes: number): number {
     const units = unitsOf(payloadBytes)
     this.#lastUnits = units
+    if (!this.#hasRoomFor(units)) this.onLack?.()
     const region = this.#standsAlone(units) ? this.#dedicated(units) : this.#headFor(units)
     if (!region) return 0
     const unit = region.end

@@ -225,6 +225,7 @@ export class SegmentReader implements BlockSource<Block> {
     const isLetGo = glimpse !== undefined && !cache.hasRoom && this.#sizeOf(number) <= SCRATCH_SECTION_MAX
     if (!isLetGo) return this.#load(number, view)
     if (!missed.note(this.meta.number * BLOCK_NUMBERS + number + 1)) {
+      cache.onLack?.()
       const scratch = glimpse.take()
       return this.#decode(this.#readInto(scratch.file.take(this.#sizeOf(number)), number), 0, number, scratch)
     }

@@ -9,6 +9,8 @@ export interface Debt {
 export interface StallState extends Debt {
   /** How full the memtable is that is being written, from 0 to 1: between two rotations the debt grows with it. */
   readonly activeShare: number
+  /** How many memtables memory has room for beside what the cache holds, the active one and the next included. */
+  readonly memtableRoom: number
 }
 
 export interface StallOptions {
@@ -17,10 +19,12 @@ export interface StallOptions {
 
 /**
  * Writes run free up to so many memtables that wait, the share of the active one included: the half of the memory
- * that is theirs takes up a burst. What is merged later than it comes is no burst: the more of level 0 waits for its
- * merge the fewer memtables may, since a flush goes before a merge, and the merge would never have its turn.
+ * that is theirs takes up a burst, and more of it where the cache has no use for it, up to what recovery may have to
+ * replay. What is merged later than it comes is no burst: the more of level 0 waits for its merge the fewer memtables
+ * may, since a flush goes before a merge, and the merge would never have its turn.
  */
 const FREE_MEMTABLES = 3
+const FREE_MEMTABLES_MAX = 6
 const FREE_MEMTABLES_BEHIND = 1.5
 /** Level 0 at this multiple of its trigger is behind. */
 const L0_BEHIND = 2
@@ -28,8 +32,8 @@ const L0_BEHIND = 2
 const MERGE_SHARE_MAX = 1 / 2
 /** Of two memtables that are flushed together; all of level 0, merged, has several times as much. */
 const DEAD_SHARE_MUCH = 1 / 4
-/** At so many memtables writes are slowest. */
-const WAITING_MEMTABLES_MAX = 4
+/** At so many memtables writes are slowest, and where memory has room for more, at one more than run free. */
+const SLOWEST_MEMTABLES = 4
 /** Level 0 at this multiple of its trigger starts to slow writes; at the next one they are slowest. */
 const L0_SLOWDOWN = 3
 const L0_SLOWEST = 9
@@ -44,8 +48,11 @@ const SLOWEST_BYTES_PER_MS = 1_000
 export function writeRate(debt: StallState, options: StallOptions): number | undefined {
   const waiting = debt.waitingMemtables + debt.activeShare
   const l0Share = debt.l0Segments / options.l0SegmentsMax
-  const free = freeMemtables(l0Share)
-  const memtables = (waiting - free) / (WAITING_MEMTABLES_MAX - free)
+  const behind = behindShare(debt, options)
+  const burst = Math.min(FREE_MEMTABLES_MAX, Math.max(FREE_MEMTABLES, debt.memtableRoom - 1))
+  const free = burst + (FREE_MEMTABLES_BEHIND - burst) * behind
+  const slowest = burst + 1 + (SLOWEST_MEMTABLES - burst - 1) * behind
+  const memtables = (waiting - free) / (slowest - free)
   const l0 = (l0Share - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
   const severity = Math.min(1, Math.max(memtables, l0))
   if (severity <= 0) return undefined
@@ -58,13 +65,12 @@ export function writeRate(debt: StallState, options: StallOptions): number | und
  * @param deadShare what jobs lately found dead of the entries that they read; 0: merges would make nothing smaller.
  */
 export function mergeShare(l0Segments: number, deadShare: number, options: StallOptions): number {
-  const behind = (l0Segments / options.l0SegmentsMax - 1) / (L0_BEHIND - 1)
   const gain = Math.min(1, deadShare / DEAD_SHARE_MUCH)
-  return Math.min(1, Math.max(0, behind)) * gain * MERGE_SHARE_MAX
+  return behindShare({ l0Segments }, options) * gain * MERGE_SHARE_MAX
 }
 
-/** @param l0Share how many segments level 0 has for each that starts a merge. */
-function freeMemtables(l0Share: number): number {
-  const behind = Math.min(1, Math.max(0, (l0Share - 1) / (L0_BEHIND - 1)))
-  return FREE_MEMTABLES + (FREE_MEMTABLES_BEHIND - FREE_MEMTABLES) * behind
+/** From 0, where level 0 is merged as it comes, to 1, where writes are no burst but a long load. */
+export function behindShare({ l0Segments }: Pick<Debt, 'l0Segments'>, options: StallOptions): number {
+  const behind = (l0Segments / options.l0SegmentsMax - 1) / (L0_BEHIND - 1)
+  return Math.min(1, Math.max(0, behind))
 }

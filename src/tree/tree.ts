@@ -13,22 +13,18 @@ import type { Bytes } from '../util/bytes.js'
 import { mergeCursors, type Version, type VersionEdit } from '../version/version.js'
 import type { VersionSet } from '../version/version-set.js'
 import { DeadGaps } from './dead-gaps.js'
+import { cacheCapacity, keptFlushed, type MemoryUse, memtableRoom, sizeOf } from './memory-shares.js'
 import { SegmentSet } from './segment-set.js'
-import { type Debt, writeRate } from './stall.js'
+import { behindShare, type Debt, writeRate } from './stall.js'
 import type { TreeOptions } from './tree-options.js'
 import { TreeView } from './tree-view.js'
 
 /** Of the memory, what rows that point reads found in segments are thought to take: their table is made for that. */
 const ROWS_SHARE = 1 / 4
-/** The block cache never gets less than this share of the memory: a store must not read without any cache. */
-const CACHE_SHARE_MIN = 1 / 16
-
 /** Entries of a flushed memtable between two looks at the clock. */
 const ENTRIES_PER_LOOK = 256
 /** How long a flushed memtable may be walked through before others get their turn. */
 const SLICE_MS = 0.25
-/** Up to so many memtables, those that wait included, flushed ones go on answering point reads. */
-const MEMTABLES_KEPT = 3
 
 export interface TreeSetup {
   readonly env: Env
@@ -64,6 +60,11 @@ export class Tree {
    */
   #flushed: readonly Memtable[] = []
   #view: TreeView
+  /** How many memtables there is room for beside what the cache holds, as of the last change of either. */
+  #memtableRoom = 0
+  /** Whether a flushed memtable is about to leave its memory to the cache. */
+  #isGivingWay = false
+  #isClosed = false
   readonly #memtableUses = new Map<Memtable, number>()
   /** Positions that readers hold, each with how many do. */
   readonly #pins = new Map<Position, number>()
@@ -81,6 +82,7 @@ export class Tree {
     this.#memtables = [active]
     this.#view = this.#makeView()
     this.balanceMemory()
+    this.cache.onLack = () => this.#giveWay()
   }
 
   /** Opens every segment of the current version. @throws VarveError `VARVE_CORRUPTION`. */
@@ -130,10 +132,7 @@ export class Tree {
 
   /** Bytes of all memtables: log memory in use and index. */
   get memtableBytes(): number {
-    return [...this.#memtables, ...this.#flushed].reduce(
-      (sum, memtable) => sum + memtable.bytes.length + memtable.indexBytes,
-      0,
-    )
+    return sizeOf(this.#memtables) + sizeOf(this.#flushed)
   }
 
   /** At how many bytes a millisecond writes may go on; undefined: freely. */
@@ -141,7 +140,8 @@ export class Tree {
     const { endOffset } = this.active
     const { waitingMemtables, l0Segments } = this.debt
     const activeShare = Math.min(1, endOffset / this.options.memtableBytes)
-    return writeRate({ waitingMemtables, l0Segments, activeShare }, this.options)
+    const memtableRoom = this.#memtableRoom
+    return writeRate({ waitingMemtables, l0Segments, activeShare, memtableRoom }, this.options)
   }
 
   get debt(): Debt {
@@ -222,13 +222,14 @@ export class Tree {
 
   /** Gives the block cache what memtables, indexes and filters leave of the budget. */
   balanceMemory(): void {
-    const { memory } = this.options
-    const rest = memory - this.memtableBytes - this.segments.tableBytes - this.rows.sizeBytes
-    this.cache.setCapacity(Math.max(rest, memory * CACHE_SHARE_MIN))
+    const use = this.#memoryUse
+    this.cache.setCapacity(cacheCapacity(use, [...this.#memtables, ...this.#flushed]))
+    this.#memtableRoom = memtableRoom(use, this.#memtables)
   }
 
   /** Closes every file. Readers that still run see closed files. */
   close(): void {
+    this.#isClosed = true
     this.segments.closeAll()
   }
 
@@ -253,15 +254,30 @@ export class Tree {
     }
   }
 
+  get #memoryUse(): MemoryUse {
+    const { memory, memtableBytes } = this.options
+    const tables = this.segments.tableBytes + this.rows.sizeBytes
+    const isLongLoad = behindShare(this.debt, this.options) === 1
+    return { memory, memtableBytes, tables, cache: this.cache.weight, isLongLoad }
+  }
+
   /** Of `flushed`, newest first, those that have room beside the other memtables and `wantedBytes`. */
   #keepFlushed(flushed: readonly Memtable[], wantedBytes = 0): void {
-    let bytes = wantedBytes + sizeOf(this.#memtables)
-    const bytesMax = this.options.memtableBytes * MEMTABLES_KEPT
-    const tooMany = flushed.findIndex((memtable) => {
-      bytes += memtable.bytes.length
-      return bytes > bytesMax
+    const count = keptFlushed(this.#memoryUse, this.#memtables, flushed, wantedBytes)
+    this.#flushed = count === flushed.length ? flushed : flushed.slice(0, count)
+  }
+
+  /**
+   * The cache lacks memory, and blocks that are asked for are worth more than memtables that are in segments: the oldest
+   * of these goes, a turn later, since whoever reads now may look into it.
+   */
+  #giveWay(): void {
+    if (this.#isGivingWay || this.#flushed.length === 0) return
+    this.#isGivingWay = true
+    void this.env.clock.sleep(0).then(() => {
+      this.#isGivingWay = false
+      if (!this.#isClosed) this.makeRoom(this.options.memtableBytes)
     })
-    this.#flushed = tooMany < 0 ? flushed : flushed.slice(0, tooMany)
   }
 
   #makeView(): TreeView {
@@ -297,8 +313,4 @@ export class Tree {
       this.#onMemtableUnused(memtable)
     }
   }
-}
-
-function sizeOf(memtables: readonly Memtable[]): number {
-  return memtables.reduce((sum, { bytes }) => sum + bytes.length, 0)
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { memoryEnv } from '../../src/env/memory-env.js'
 import { type OpenedStore, openMemory, TINY } from './helpers.js'
+import { withoutMerges } from './without-merges.js'
 
 type Db = OpenedStore['db']
 
@@ -59,20 +60,49 @@ describe('a memtable that was flushed', () => {
     await db.close()
   })
 
-  it('goes once its memory is wanted, the oldest first, and then segments answer', async () => {
-    const { db } = await openMemory(OPTIONS, memoryEnv({ seed: 3 }))
-    const isInMemory = async (key: string) => (await blocksOf(db, () => db.getSync(key))) === 0
-    const most: number[] = []
-    for (const prefix of ['a', 'b', 'c', 'd', 'e', 'f']) {
+  const PREFIXES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']
+
+  async function putAndFlush(db: Db): Promise<void> {
+    for (const prefix of PREFIXES) {
       await putMany(db, prefix)
       await db.flush()
-      most.push(db.stats().memory.memtableBytes)
     }
-    expect([await isInMemory('e0'), await isInMemory('f9')]).toEqual([true, true])
-    expect([await isInMemory('a0'), await isInMemory('c9')]).toEqual([false, false])
-    // Three of them, each with a small index.
-    expect(Math.max(...most)).toBeLessThan(4 * MEMTABLE_BYTES)
-    for (const prefix of ['a', 'b', 'c', 'd', 'e', 'f']) expect(db.getSync(`${prefix}9`)).toMatch(/^v+$/)
+  }
+
+  /** The prefixes whose keys memtables answer. */
+  async function kept(db: Db): Promise<string> {
+    const inMemory: string[] = []
+    for (const prefix of PREFIXES)
+      if ((await blocksOf(db, () => db.getSync(`${prefix}0`))) === 0) inMemory.push(prefix)
+    return inMemory.join('')
+  }
+
+  it('stays as long as memory has room for it, and then the oldest goes', async () => {
+    const { db } = await openMemory({ ...OPTIONS, memory: 8 * MEMTABLE_BYTES }, memoryEnv({ seed: 3 }))
+    await putAndFlush(db)
+    expect(await kept(db)).toMatch(/^(e?f)?ghij$/)
+    expect(db.stats().memory.usedBytes).toBeLessThanOrEqual(8 * MEMTABLE_BYTES)
+    for (const prefix of PREFIXES) expect(db.getSync(`${prefix}9`)).toMatch(/^v+$/)
+    await db.close()
+  })
+
+  it('is one of three where a load comes faster than level 0 is merged', async () => {
+    const { env, endMerges } = withoutMerges(memoryEnv({ seed: 6 }))
+    const { db } = await openMemory({ ...OPTIONS, workers: 1, l0SegmentsMax: 4 }, env)
+    await putAndFlush(db)
+    expect(await kept(db)).toBe('ij')
+    await endMerges(db.close())
+  })
+
+  it('leaves its memory to blocks that are asked for', async () => {
+    const { db, env } = await openMemory({ ...OPTIONS, memory: 8 * MEMTABLE_BYTES }, memoryEnv({ seed: 5 }))
+    await putAndFlush(db)
+    for (let round = 0; round < 4; round++) {
+      for (const prefix of 'abcdef') for (let i = 0; i < 10; i++) await db.get(`${prefix}${i}`)
+      await env.clock.sleep(0)
+    }
+    expect(await kept(db)).toBe('ij')
+    expect(db.stats().memory.usedBytes).toBeLessThanOrEqual(8 * MEMTABLE_BYTES)
     await db.close()
   })
 

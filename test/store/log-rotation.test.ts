@@ -149,26 +149,37 @@ describe('memtables that are flushed one after another', () => {
 })
 
 describe('the rate of writes', () => {
-  const rate = (waitingMemtables: number, activeShare: number, l0Segments = 0) =>
-    writeRate({ waitingMemtables, activeShare, l0Segments }, { l0SegmentsMax: 4 })
+  const rate = (waitingMemtables: number, activeShare: number, l0Segments = 0, memtableRoom = 0) =>
+    writeRate({ waitingMemtables, activeShare, l0Segments, memtableRoom }, { l0SegmentsMax: 4 })
 
-  const fallsFrom = (free: number, l0Segments: number) => {
-    expect(rate(0, 1, l0Segments)).toBeUndefined()
-    expect(rate(Math.floor(free), free % 1, l0Segments)).toBeUndefined()
+  const fallsBetween = (free: number, slowest: number, l0Segments: number, memtableRoom: number) => {
+    const rateAt = (waiting: number, activeShare: number) =>
+      rate(waiting, activeShare, l0Segments, memtableRoom)
+    expect(rateAt(0, 1)).toBeUndefined()
+    expect(rateAt(Math.floor(free), free % 1)).toBeUndefined()
     let last = Number.POSITIVE_INFINITY
-    for (let tenths = free * 10 + 1; tenths <= 40; tenths++) {
-      const now = rate(Math.floor(tenths / 10), (tenths % 10) / 10, l0Segments)!
+    for (let tenths = Math.floor(free * 10) + 1; tenths <= slowest * 10; tenths++) {
+      const now = rateAt(Math.floor(tenths / 10), (tenths % 10) / 10)!
       expect(now).toBeLessThan(last)
       last = now
     }
-    for (let waiting = Math.ceil(free); waiting < 4; waiting++)
-      expect(rate(waiting, 1, l0Segments)).toBe(rate(waiting + 1, 0, l0Segments))
-    expect(rate(4, 0, l0Segments)).toBe(rate(9, 1, l0Segments))
+    for (let waiting = Math.ceil(free); waiting < slowest; waiting++)
+      expect(rateAt(waiting, 1)).toBe(rateAt(waiting + 1, 0))
+    expect(rateAt(slowest, 0)).toBe(rateAt(9, 1))
   }
 
   it('falls steadily while memtables fill, without a step when the next one starts', () => {
-    fallsFrom(3, 0)
-    fallsFrom(1.5, 8)
+    fallsBetween(3, 4, 0, 0)
+    fallsBetween(1.5, 4, 8, 0)
+  })
+
+  it('falls later where the cache leaves room for more memtables, up to twice as many, and not with level 0 behind', () => {
+    fallsBetween(3, 4, 0, 4)
+    fallsBetween(4.5, 5.5, 4, 5.5)
+    fallsBetween(6, 7, 0, 7)
+    fallsBetween(6, 7, 0, 100)
+    fallsBetween(3.75, 5.5, 6, 100)
+    fallsBetween(1.5, 4, 8, 100)
   })
 
   it('falls with fewer memtables the more of level 0 waits for its merge', () => {

@@ -284,7 +284,9 @@ describe('a store whose level 0 is deep', () => {
 
   it('has its filter filled by its flushes, but for segments with deleted ranges', async () => {
     const { env, flushes } = withThread(() => Number.POSITIVE_INFINITY)
-    const { db } = await openMemory({ ...OPTIONS, workers: 1 }, env)
+    // Memory for three memtables, so that the older ones are only in segments.
+    const memory = { memory: 64 * 1024, memtableBytes: 16 * 1024 }
+    const { db } = await openMemory({ ...OPTIONS, ...memory, workers: 1 }, env)
     for (let round = 0; round < 6; round++) {
       for (let i = 0; i < 30; i++) await db.put(`${round} ${i}`, `value ${i}`)
       if (round === 3) await db.clear({ gte: '0 2', lt: '0 3' })
