@@ -13,6 +13,7 @@ import {
   cloneBytes,
   compareBytes,
   compareRanges,
+  copyBytes,
   EMPTY_BYTES,
   equalRange,
   successor,
@@ -69,6 +70,9 @@ export class RangeCursor {
   readonly #dead: DeadStretch
   /** Stands on the entry that was given; undefined where it has gone on since. */
   #source: EntryIterator | undefined
+  /** The last key, where its bytes were given away and somebody may write to them. */
+  #key: Bytes = EMPTY_BYTES
+  #isKeyKept = false
   /** Its bytes where its value stood apart: nobody else has them. */
   #brought: Bytes | undefined
   bytes: Bytes = EMPTY_BYTES
@@ -78,6 +82,7 @@ export class RangeCursor {
   valueEnd = 0
   /** Of the write that the entry is from. */
   position: Position = 0
+  ownShift = 0
 
   /** When the entry expires; undefined: it does not. */
   get expiresAt(): number | undefined {
@@ -114,9 +119,14 @@ export class RangeCursor {
     return true
   }
 
-  /** As `EntryIterator.ownBytes`, of the entry that was given last. */
+  /** As `EntryIterator.ownBytes`, of the entry that was given last; sets `ownShift`. */
   ownBytes(): Bytes | undefined {
-    return this.#brought ?? this.#source?.ownBytes?.()
+    this.ownShift = 0
+    const source = this.#source
+    const own = this.#brought ?? source?.ownBytes?.()
+    if (source && own) this.ownShift = source.ownShift!
+    if (own === this.bytes) this.#keepKey()
+    return own
   }
 
   /** The next `advance` gives the first entry at or after `key` in the direction of travel, within the range. */
@@ -267,6 +277,7 @@ export class RangeCursor {
     }
     this.#source = source
     this.#brought = undefined
+    this.#isKeyKept = false
     this.position = position
     this.bytes = bytes
     this.keyStart = keyStart
@@ -277,8 +288,16 @@ export class RangeCursor {
     this.#isPlaced = true
   }
 
+  #keepKey(): void {
+    const length = this.keyEnd - this.keyStart
+    if (length > this.#key.length) this.#key = Buffer.allocUnsafeSlow(length * 2)
+    copyBytes(this.bytes, this.keyStart, this.keyEnd, this.#key, 0)
+    this.#isKeyKept = true
+  }
+
   /** The key was dealt with, though not given: a new start goes on after it. */
   #noteKey(bytes: Bytes, keyStart: number, keyEnd: number): void {
+    this.#isKeyKept = false
     this.bytes = bytes
     this.keyStart = keyStart
     this.keyEnd = keyEnd
@@ -324,14 +343,19 @@ export class RangeCursor {
   #resumeKey(): { readonly key: Bytes; readonly isInclusive: boolean } | undefined {
     if (this.#from) return this.#from
     if (this.bytes === EMPTY_BYTES) return undefined
-    return { key: this.bytes.subarray(this.keyStart, this.keyEnd), isInclusive: false }
+    const length = this.keyEnd - this.keyStart
+    const key = this.#isKeyKept
+      ? this.#key.subarray(0, length)
+      : this.bytes.subarray(this.keyStart, this.keyEnd)
+    return { key, isInclusive: false }
   }
 
   /** Past every version of the last key. */
   #skipVersions(): void {
     const merged = this.#merged
-    const { bytes, keyStart, keyEnd } = this
-    const length = keyEnd - keyStart
+    const length = this.keyEnd - this.keyStart
+    const bytes = this.#isKeyKept ? this.#key : this.bytes
+    const keyStart = this.#isKeyKept ? 0 : this.keyStart
     for (let passed = 0; merged.isValid; passed++) {
       const entry = merged.current
       if (entry.keyEnd - entry.keyStart !== length) return

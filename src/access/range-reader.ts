@@ -114,7 +114,8 @@ function decodeWith<T>(
   start: number,
   end: number,
 ): T {
-  if (own && codec.decodeOwn) return codec.decodeOwn(own as Buffer, start, end)
+  if (own && codec.decodeOwn)
+    return codec.decodeOwn(own as Buffer, start + cursor.ownShift, end + cursor.ownShift)
   return codec.decode(cursor.bytes as Buffer, start, end)
 }
 

@@ -25,10 +25,11 @@ export interface EntryIterator {
   readonly positionMax: Position
 
   /**
-   * The bytes of the current entry at the same offsets, in memory that nobody else writes to or reads: one copy for
-   * all entries that stand together. Undefined where that would cost more than a copy of the entry.
+   * Memory that nobody else writes to or reads, with the current entry in it, `ownShift` after its offsets in `bytes`: one
+   * copy for several entries that stand together. Undefined where that would cost more than a copy of the entry.
    */
   ownBytes?(): Bytes | undefined
+  readonly ownShift?: number
 
   seekToFirst(): void
   seekToLast(): void

@@ -12,11 +12,13 @@ export class MergingIterator implements EntryIterator {
   /** The first four bytes of the key that each source of the heap stands on: most comparisons end with them. */
   readonly #words: number[] = []
   #isReverse = false
-  readonly positionMax: Position
 
   constructor(sources: readonly EntryIterator[]) {
     this.#sources = sources
-    this.positionMax = sources.reduce((newest, source) => Math.max(newest, source.positionMax), 0)
+  }
+
+  get positionMax(): Position {
+    return this.#sources.reduce((newest, source) => Math.max(newest, source.positionMax), 0)
   }
 
   get isValid(): boolean {
@@ -97,14 +99,18 @@ export class MergingIterator implements EntryIterator {
 
   #build(isReverse: boolean): void {
     this.#isReverse = isReverse
-    this.#heapify(this.#sources.filter((source) => source.isValid))
+    this.#heapify(this.#sources)
   }
 
+  /** Of those that stand on an entry. */
   #heapify(sources: readonly EntryIterator[]): void {
     const heap = this.#heap
-    heap.length = 0
-    this.#words.length = 0
+    if (heap.length > 0) {
+      heap.length = 0
+      this.#words.length = 0
+    }
     for (const source of sources) {
+      if (!source.isValid) continue
       heap.push(source)
       this.#words.push(wordOf(source))
     }

@@ -10,11 +10,14 @@ import {
 import type { Position } from '../key/position.js'
 import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
+import { ownCopies, POOLED_MAX } from '../util/copy-pool.js'
+import { WordCopy } from '../util/word-copy.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
 
 /** Entries that are fetched together at most: one after a seek, then twice as many each time. */
 const FETCH_MAX = 32
 const LINE_BYTES = 64
+const copier = new WordCopy()
 
 /**
  * Walks one sorted run of a table. Neighbours in it stand anywhere in the log's memory, each in cache lines of its
@@ -38,6 +41,7 @@ export class RunIterator implements EntryIterator {
   position: Position = 0
   valueStart = 0
   valueEnd = 0
+  ownShift = 0
 
   constructor(table: EntryTable, run: SortedRun) {
     this.#table = table
@@ -61,6 +65,16 @@ export class RunIterator implements EntryIterator {
 
   seekLT(key: Bytes): void {
     this.#backward(this.#run.lowerBound(this.#table, key) - 1, 1)
+  }
+
+  ownBytes(): Bytes | undefined {
+    const { keyStart, valueEnd } = this
+    const length = valueEnd - keyStart
+    if (length > POOLED_MAX) return undefined
+    const at = ownCopies.take(length)
+    copier.copy(this.bytes, keyStart, valueEnd, ownCopies.bytes, ownCopies.words, at)
+    this.ownShift = at - keyStart
+    return ownCopies.bytes
   }
 
   // Hot: every step of a scan (bench/scan.bench.js).

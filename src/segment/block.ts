@@ -199,6 +199,11 @@ export class Block {
     return this.#words[this.#first + this.count * ENTRY_WORDS]!
   }
 
+  /** Where the entry ends in `bytes`. */
+  endOf(entry: number): number {
+    return this.#start + this.#words[this.#first + (entry + 1) * ENTRY_WORDS]!
+  }
+
   // Hot: every step of a scan (bench/scan.bench.js).
   read(entry: number, fields: EntryFields): void {
     const words = this.#words

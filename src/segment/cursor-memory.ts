@@ -18,25 +18,37 @@ const FREE_MAX = 128
  */
 export class CursorMemory implements BlockMemory {
   static readonly #free: BlockScratch[] = []
-  readonly #taken: BlockScratch[] = []
-  readonly #borrowed: CacheRegion[] = []
+  #taken: BlockScratch[] | undefined
+  /** Most look at one only. */
+  #borrowed: CacheRegion | undefined
+  #borrowedToo: CacheRegion[] | undefined
 
   take(): BlockScratch {
     const scratch = CursorMemory.#free.pop() ?? new BlockScratch()
+    this.#taken ??= []
     this.#taken.push(scratch)
     return scratch
   }
 
   borrow(region: CacheRegion): void {
-    if (region.borrow(this)) this.#borrowed.push(region)
+    if (!region.borrow(this)) return
+    if (!this.#borrowed) {
+      this.#borrowed = region
+      return
+    }
+    this.#borrowedToo ??= []
+    this.#borrowedToo.push(region)
   }
 
   /** Idempotent. Nothing that stands in the blocks may be looked at any more. */
   close(): void {
+    this.#borrowed?.giveBack()
+    this.#borrowed = undefined
+    if (this.#borrowedToo) for (const region of this.#borrowedToo) region.giveBack()
+    this.#borrowedToo = undefined
+    if (!this.#taken) return
     for (const scratch of this.#taken)
       if (CursorMemory.#free.length < FREE_MAX) CursorMemory.#free.push(scratch)
-    for (const region of this.#borrowed) region.giveBack()
-    this.#taken.length = 0
-    this.#borrowed.length = 0
+    this.#taken = undefined
   }
 }

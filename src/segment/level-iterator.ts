@@ -5,7 +5,6 @@ import type { SegmentMeta } from './segment-meta.js'
 
 /** Walks segments that don't overlap, in order, as one source. Holds one of them open at a time. */
 export class LevelIterator implements EntryIterator {
-  readonly positionMax: Position
   readonly #metas: readonly SegmentMeta[]
   readonly #open: (index: number) => EntryIterator
   #index = -1
@@ -23,7 +22,10 @@ export class LevelIterator implements EntryIterator {
   constructor(metas: readonly SegmentMeta[], open: (index: number) => EntryIterator) {
     this.#metas = metas
     this.#open = open
-    this.positionMax = metas.reduce((newest, meta) => Math.max(newest, meta.positionMax), 0)
+  }
+
+  get positionMax(): Position {
+    return this.#metas.reduce((newest, meta) => Math.max(newest, meta.positionMax), 0)
   }
 
   seekToFirst(): void {
@@ -85,6 +87,10 @@ export class LevelIterator implements EntryIterator {
 
   ownBytes(): Bytes | undefined {
     return this.#segment!.ownBytes?.()
+  }
+
+  get ownShift(): number {
+    return this.#segment!.ownShift!
   }
 
   #enter(index: number): void {

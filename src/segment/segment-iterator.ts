@@ -1,6 +1,7 @@
 import type { EntryIterator } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, EMPTY_BYTES } from '../util/bytes.js'
+import { type Bytes, copyBytes, EMPTY_BYTES } from '../util/bytes.js'
+import { ownCopies, POOLED_MAX } from '../util/copy-pool.js'
 import { Scratch } from '../util/scratch.js'
 import { Block, BlockScratch, EntryFields } from './block.js'
 import type { BlockMemory } from './cursor-memory.js'
@@ -15,6 +16,10 @@ const SCAN_AFTER_BLOCKS = 4
 
 /** Copies of blocks up to this share memory, two of them. */
 const PAIR_BYTES_MAX = 6 * 1024
+
+/** Entries that are copied together at most: a few after a seek, then twice as many each time. */
+const COPIED_MAX = 64
+const COPIED_FIRST = 10
 
 export interface SegmentIteratorOptions {
   /** Whether blocks that a scan loads go into the cache. If not, an entry is gone with the step after it. */
@@ -32,7 +37,7 @@ export class SegmentIterator implements EntryIterator {
   readonly #context: ReadContext
   /** For the blocks of a scan that does not fill the cache. */
   readonly #scratch: BlockScratch | undefined
-  readonly #rawScratch = new Scratch()
+  #rawScratch: Scratch | undefined
   readonly #memory: BlockMemory | undefined
   /** Blocks that may be in `memory` alone, which has them until the cursor is closed, however many others follow. */
   #glimpsesLeft: number
@@ -45,15 +50,15 @@ export class SegmentIterator implements EntryIterator {
   #blocksInRow = 0
   /** For the blocks of a scan that the cache has no room for. */
   #ownScratch: BlockScratch | undefined
-  /** On copies of the bytes of blocks that the cache has. */
-  #ownView: Block | undefined
   /** Memory of the copies, used up to `#piecesAt`. */
   #pieces: Bytes = EMPTY_BYTES
   #piecesAt = 0
   /** Whether nobody else has the bytes of the block. */
   #isOwn = false
-  /** Whether somebody has asked for bytes that nobody else has. */
-  #givesOwn = false
+  /** The entries of the block before `#copiedTo`, from the one that was copied first on, stand in `#copied` too. */
+  #copied: Bytes = EMPTY_BYTES
+  #copiedTo = 0
+  #copySize = COPIED_FIRST
   #raw: Buffer | undefined
   #rawFirst = 0
   #rawLast = -1
@@ -66,6 +71,7 @@ export class SegmentIterator implements EntryIterator {
   position: Position = 0
   valueStart = 0
   valueEnd = 0
+  ownShift = 0
 
   constructor(reader: SegmentReader, context: ReadContext, options: SegmentIteratorOptions) {
     this.#reader = reader
@@ -121,9 +127,9 @@ export class SegmentIterator implements EntryIterator {
   }
 
   ownBytes(): Bytes | undefined {
-    // From the next block on; the entries left of this one are copied one by one.
-    this.#givesOwn = true
-    return this.#isOwn ? this.bytes : undefined
+    if (this.#isOwn) return this.bytes
+    if (this.#entry >= this.#copiedTo && !this.#copyAhead()) return undefined
+    return this.#copied
   }
 
   #enter(number: number, entry: number): void {
@@ -157,6 +163,7 @@ export class SegmentIterator implements EntryIterator {
   #seekBlock(number: number): Block {
     this.#blocksInRow = 0
     this.#aheadBytes = READ_AHEAD_FIRST
+    this.#copiedTo = 0
     return number === this.#blockNumber ? this.#block! : this.#take(number, this.#look(number))
   }
 
@@ -166,10 +173,8 @@ export class SegmentIterator implements EntryIterator {
     const isScan = this.#blocksInRow >= SCAN_AFTER_BLOCKS
     const reader = this.#reader
     const isCached = reader.isCached(number)
-    if (!isScan || isCached || (!this.#context.mayBlock && !reader.isQuick)) {
-      const block = this.#look(number)
-      return isScan && isCached && this.#givesOwn ? this.#takeCopy(number, block) : this.#take(number, block)
-    }
+    if (!isScan || isCached || (!this.#context.mayBlock && !reader.isQuick))
+      return this.#take(number, this.#look(number))
     if (!this.#raw || number < this.#rawFirst || number > this.#rawLast) this.#readAhead(number)
     const raw = this.#raw!
     if (this.#scratch) return this.#take(number, reader.decodeRaw(raw, this.#rawFirst, number, this.#scratch))
@@ -187,25 +192,50 @@ export class SegmentIterator implements EntryIterator {
     return block
   }
 
-  #takeCopy(number: number, block: Block): Block {
-    const { sizeBytes } = block
-    if (this.#piecesAt + sizeBytes > this.#pieces.length) {
+  /** Copies the current entry and a few after it; false where it is too large to stand beside others. */
+  #copyAhead(): boolean {
+    const block = this.#block!
+    const entry = this.#entry
+    const start = this.keyStart
+    if (this.#blocksInRow >= SCAN_AFTER_BLOCKS) {
+      this.#copyRest(block, start)
+      return true
+    }
+    let to = Math.min(entry + this.#copySize, block.count)
+    while (to > entry + 1 && block.endOf(to - 1) - start > POOLED_MAX) to = (entry + 1 + to) >>> 1
+    const end = block.endOf(to - 1)
+    if (end - start > POOLED_MAX) return false
+    const at = ownCopies.take(end - start)
+    copyBytes(block.bytes, start, end, ownCopies.bytes, at)
+    this.#copied = ownCopies.bytes
+    this.#copiedTo = to
+    this.#copySize = Math.min(this.#copySize * 2, COPIED_MAX)
+    this.ownShift = at - start
+    return true
+  }
+
+  #copyRest(block: Block, start: number): void {
+    const end = block.endOf(block.count - 1)
+    const size = end - start
+    if (this.#piecesAt + size > this.#pieces.length) {
       // Half as many allocations, and what is kept of it keeps as much alive as a piece of Node's pool does.
-      const isSmall = sizeBytes <= PAIR_BYTES_MAX
-      this.#pieces = Buffer.allocUnsafeSlow(isSmall ? sizeBytes * 2 + (sizeBytes >>> 3) : sizeBytes)
+      const isSmall = size <= PAIR_BYTES_MAX
+      this.#pieces = Buffer.allocUnsafeSlow(isSmall ? size * 2 + (size >>> 3) : size)
       this.#piecesAt = 0
     }
-    block.copyBytes(this.#pieces, this.#piecesAt)
-    this.#ownView ??= new Block()
-    this.#ownView.placeOn(block, this.#pieces, this.#piecesAt)
-    this.#piecesAt += sizeBytes
-    return this.#take(number, this.#ownView, true)
+    copyBytes(block.bytes, start, end, this.#pieces, this.#piecesAt)
+    this.#copied = this.#pieces
+    this.#copiedTo = block.count
+    this.ownShift = this.#piecesAt - start
+    this.#piecesAt += size
   }
 
   #take(number: number, block: Block, isOwn = false): Block {
     this.#block = block
     this.#blockNumber = number
     this.#isOwn = isOwn
+    this.#copiedTo = 0
+    this.ownShift = 0
     return block
   }
 
@@ -215,6 +245,7 @@ export class SegmentIterator implements EntryIterator {
     this.#aheadBytes = Math.min(this.#aheadBytes * 2, READ_AHEAD_MAX)
     let last = first
     while (last + 1 < index.count && index.endOf(last + 1) <= limit) last++
+    this.#rawScratch ??= new Scratch()
     this.#raw = this.#reader.readRaw(first, last, this.#rawScratch)
     this.#rawFirst = first
     this.#rawLast = last

@@ -29,6 +29,8 @@ import type { SegmentSet } from './segment-set.js'
 /** Larger values are not kept as rows too while their block is in the cache: copying costs more than it saves. */
 const ROW_OF_BLOCK_MAX = 512
 
+const NO_TOMBSTONES: readonly RangeTombstones[] = []
+
 /** Where a lookup ended; filled anew each time, so that the hot path makes no garbage. */
 export class Lookup implements RowPlace {
   /** Rows to look into before segments; undefined for who keeps `bytes`. */
@@ -260,12 +262,13 @@ export class TreeView {
   }
 
   /** Every set of range tombstones that is not empty. */
-  tombstones(): RangeTombstones[] {
+  tombstones(): readonly RangeTombstones[] {
+    const hasNone =
+      !this.#segmentsHaveTombstones && this.memtables.every(({ tombstones }) => tombstones.isEmpty)
+    if (hasNone) return NO_TOMBSTONES
     const sets = this.memtables.map((memtable) => memtable.tombstones)
-    if (this.#segmentsHaveTombstones) {
-      for (const reader of this.#l0) sets.push(reader.tombstones)
-      for (const { readers } of this.#levels) for (const reader of readers) sets.push(reader.tombstones)
-    }
+    for (const reader of this.#l0) sets.push(reader.tombstones)
+    for (const { readers } of this.#levels) for (const reader of readers) sets.push(reader.tombstones)
     return sets.filter((set) => !set.isEmpty)
   }
 

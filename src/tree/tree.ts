@@ -68,6 +68,9 @@ export class Tree {
   readonly #memtableUses = new Map<Memtable, number>()
   /** Positions that readers hold, each with how many do. */
   readonly #pins = new Map<Position, number>()
+  /** One more of them, and how many hold it beside those: short reads come and go at one position. */
+  #pinned: Position = 0
+  #pinnedCount = 0
 
   private constructor(setup: TreeSetup, host: SegmentHost, segments: SegmentSet, active: Memtable) {
     this.env = setup.env
@@ -202,10 +205,19 @@ export class Tree {
   }
 
   pin(position: Position): void {
+    if (this.#pinnedCount === 0) this.#pinned = position
+    if (position === this.#pinned) {
+      this.#pinnedCount++
+      return
+    }
     this.#pins.set(position, (this.#pins.get(position) ?? 0) + 1)
   }
 
   unpin(position: Position): void {
+    if (position === this.#pinned && this.#pinnedCount > 0) {
+      this.#pinnedCount--
+      return
+    }
     const count = this.#pins.get(position)! - 1
     if (count === 0) this.#pins.delete(position)
     else this.#pins.set(position, count)
@@ -213,11 +225,13 @@ export class Tree {
 
   /** Ascending. */
   pinnedPositions(): Position[] {
-    return [...this.#pins.keys()].sort((a, b) => a - b)
+    const positions = new Set(this.#pins.keys())
+    if (this.#pinnedCount > 0) positions.add(this.#pinned)
+    return [...positions].sort((a, b) => a - b)
   }
 
   get pinCount(): number {
-    return [...this.#pins.values()].reduce((sum, count) => sum + count, 0)
+    return [...this.#pins.values()].reduce((sum, count) => sum + count, this.#pinnedCount)
   }
 
   /** Gives the block cache what memtables, indexes and filters leave of the budget. */

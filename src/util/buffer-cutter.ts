@@ -1,4 +1,4 @@
-import { type Bytes, COPY_LOOP_MAX, cloneBytes, EMPTY_BYTES } from './bytes.js'
+import { type Bytes, COPY_LOOP_MAX, cloneBytes } from './bytes.js'
 
 /** Node's own class of `Buffer`s, which `subarray` makes too, after it has looked up memory and bounds. */
 const Piece = (
@@ -13,16 +13,23 @@ const POOL_BYTES = 8192
 const POOLED_MAX = POOL_BYTES / 2
 const ALIGNMENT = 8
 
+const NO_POOL = Buffer.alloc(0)
+const NO_MEMORY = NO_POOL.buffer
+
 /**
- * Makes the `Buffer`s that readers get. Remembers whose memory it cut last: to ask a `Buffer` for it costs as much
- * as to make one, and what is read one after another mostly stands together.
+ * Makes the `Buffer`s that readers get. Remembers whose memory it cut last, and before that: to ask a `Buffer` for it
+ * costs as much as to make one, and what is read one after another mostly stands in one place, or goes back and forth
+ * between two. Costs nothing until it is used.
  */
 export class BufferCutter {
-  #from: Bytes = EMPTY_BYTES
-  #memory: ArrayBufferLike = EMPTY_BYTES.buffer
-  #offset = EMPTY_BYTES.byteOffset
-  #pool = Buffer.alloc(0)
-  #poolMemory: ArrayBuffer = this.#pool.buffer
+  #from: Bytes = NO_POOL
+  #memory: ArrayBufferLike = NO_MEMORY
+  #offset = 0
+  #from2: Bytes = NO_POOL
+  #memory2: ArrayBufferLike = NO_MEMORY
+  #offset2 = 0
+  #pool = NO_POOL
+  #poolMemory: ArrayBuffer = NO_MEMORY
   /** Beyond the end: there is no pool yet. */
   #poolAt = POOL_BYTES + 1
 
@@ -48,9 +55,15 @@ export class BufferCutter {
   }
 
   #enter(bytes: Bytes): void {
+    const isBack = bytes === this.#from2
+    const memory = isBack ? this.#memory2 : bytes.buffer
+    const offset = isBack ? this.#offset2 : bytes.byteOffset
+    this.#from2 = this.#from
+    this.#memory2 = this.#memory
+    this.#offset2 = this.#offset
     this.#from = bytes
-    this.#memory = bytes.buffer
-    this.#offset = bytes.byteOffset
+    this.#memory = memory
+    this.#offset = offset
   }
 
   #refill(): void {
