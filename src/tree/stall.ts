@@ -20,8 +20,9 @@ export interface StallOptions {
 /**
  * Writes run free up to so many memtables that wait, the share of the active one included: the half of the memory
  * that is theirs takes up a burst, and more of it where the cache has no use for it, up to what recovery may have to
- * replay. What is merged later than it comes is no burst: the more of level 0 waits for its merge the fewer memtables
- * may, since a flush goes before a merge, and the merge would never have its turn.
+ * replay, and less of that with each segment of level 0 until they are merged. What is merged later than it comes is no
+ * burst: the more of level 0 waits for its merge the fewer memtables may, since a flush goes before a merge, and the
+ * merge would never have its turn.
  */
 const FREE_MEMTABLES = 3
 const FREE_MEMTABLES_MAX = 6
@@ -48,10 +49,10 @@ const SLOWEST_BYTES_PER_MS = 1_000
 export function writeRate(debt: StallState, options: StallOptions): number | undefined {
   const waiting = debt.waitingMemtables + debt.activeShare
   const l0Share = debt.l0Segments / options.l0SegmentsMax
-  const behind = behindShare(debt, options)
-  const burst = Math.min(FREE_MEMTABLES_MAX, Math.max(FREE_MEMTABLES, debt.memtableRoom - 1))
-  const free = burst + (FREE_MEMTABLES_BEHIND - burst) * behind
-  const slowest = burst + 1 + (SLOWEST_MEMTABLES - burst - 1) * behind
+  const more = Math.min(FREE_MEMTABLES_MAX, Math.max(FREE_MEMTABLES, debt.memtableRoom - 1)) - FREE_MEMTABLES
+  const fewer = FREE_MEMTABLES - FREE_MEMTABLES_BEHIND
+  const free = FREE_MEMTABLES + more * Math.max(0, 1 - l0Share) - fewer * behindShare(debt, options)
+  const slowest = Math.max(SLOWEST_MEMTABLES, free + 1)
   const memtables = (waiting - free) / (slowest - free)
   const l0 = (l0Share - L0_SLOWDOWN) / (L0_SLOWEST - L0_SLOWDOWN)
   const severity = Math.min(1, Math.max(memtables, l0))

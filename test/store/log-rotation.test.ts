@@ -173,12 +173,13 @@ describe('the rate of writes', () => {
     fallsBetween(1.5, 4, 8, 0)
   })
 
-  it('falls later where the cache leaves room for more memtables, up to twice as many, and not with level 0 behind', () => {
+  it('falls later where the cache leaves room for more memtables, up to twice as many, and fewer with level 0', () => {
     fallsBetween(3, 4, 0, 4)
-    fallsBetween(4.5, 5.5, 4, 5.5)
+    fallsBetween(4.5, 5.5, 0, 5.5)
     fallsBetween(6, 7, 0, 7)
     fallsBetween(6, 7, 0, 100)
-    fallsBetween(3.75, 5.5, 6, 100)
+    fallsBetween(4.5, 5.5, 2, 100)
+    fallsBetween(3, 4, 4, 100)
     fallsBetween(1.5, 4, 8, 100)
   })
 
