@@ -67,6 +67,8 @@ export class RangeCursor {
   /** Where a new start must go on from: the last key given, or a key that was sought. */
   #from: { readonly key: Bytes; readonly isInclusive: boolean } | undefined
   #isDone = false
+  /** Entries that it gave. */
+  count = 0
   readonly #dead: DeadStretch
   /** Stands on the entry that was given; undefined where it has gone on since. */
   #source: EntryIterator | undefined
@@ -116,6 +118,7 @@ export class RangeCursor {
       return false
     }
     this.#left--
+    this.count++
     return true
   }
 

@@ -193,7 +193,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     this.#forgetSignal()
     this.#view?.release()
     this.#view = undefined
-    this.#cursor?.close()
+    if (this.#cursor) closeCursor(this.#setup.store, this.#cursor)
     this.#setup.store.tree.unpin(this.#setup.position)
   }
 }
@@ -249,10 +249,15 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
   #end(): void {
     this.#isDone = true
     if (!this.#cursor) return
-    this.#cursor.close()
+    closeCursor(this.#setup.store, this.#cursor)
     this.#setup.store.tree.unpin(this.#setup.position)
     this.#cursor = undefined
   }
+}
+
+function closeCursor({ idle }: Store, cursor: RangeCursor): void {
+  cursor.close()
+  idle.noteRead(cursor.count)
 }
 
 function cursorOptions<T>(setup: IteratorSetup<T>): CursorOptions {

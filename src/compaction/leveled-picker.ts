@@ -40,6 +40,15 @@ export function target(level: number, options: PickerOptions): number {
   return options.levelBaseBytes * options.levelRatio ** (level - 1)
 }
 
+/** All of level 0, however little there is, if it overlaps itself. */
+export function pickLevel0(
+  version: Version,
+  options: PickerOptions,
+  busy: ReadonlySet<number>,
+): CompactionTask | undefined {
+  return version.levels[0]!.length < 2 ? undefined : pickL0(version, options, busy)
+}
+
 function pickL0(
   version: Version,
   options: PickerOptions,

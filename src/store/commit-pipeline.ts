@@ -84,6 +84,11 @@ export class CommitPipeline {
     return this.#position + this.#group.length + 1
   }
 
+  /** Whether batches wait to be committed. */
+  get isWriting(): boolean {
+    return this.#group.length > 0
+  }
+
   get durablePosition(): Position {
     return this.#syncs.durablePosition
   }

@@ -343,8 +343,16 @@ export interface Stats {
   readonly snapshots: { readonly count: number; readonly oldestPosition: Position | undefined }
   /** Every consumer, open or not, by name. */
   readonly consumers: readonly ConsumerStats[]
-  /** Background work since the store was opened; a move rewrites nothing. */
-  readonly jobs: { readonly flushes: number; readonly compactions: number; readonly moves: number }
+  /**
+   * Background work since the store was opened; a move rewrites nothing. `forReads`: flushes and compactions among them
+   * that nothing called for but range reads, which are quicker afterwards, in a store that nobody wrote to.
+   */
+  readonly jobs: {
+    readonly flushes: number
+    readonly compactions: number
+    readonly moves: number
+    readonly forReads: number
+  }
   /** The first failure that stopped writes, if any. */
   readonly health: Error | undefined
 }

@@ -18,6 +18,7 @@ import { type DirectoryListing, logsFrom, prepareDirectory, takeLock } from './d
 import { Events } from './events.js'
 import { FairTurn } from './fair-turn.js'
 import { heldCursors } from './held-cursors.js'
+import { IdleUpkeep } from './idle-upkeep.js'
 import { firstChangeMs, LogAge } from './log-age.js'
 import { LogArchive } from './log-archive.js'
 import { MemtablePool } from './memtable-pool.js'
@@ -54,6 +55,7 @@ export class Store {
   readonly times: CommitTimes
   readonly tree: Tree
   readonly scheduler: Scheduler
+  readonly idle: IdleUpkeep
   readonly #lock: FileLock | undefined
   readonly #log: LogWriter
   readonly #pool: MemtablePool
@@ -111,6 +113,18 @@ export class Store {
       onFlushed: (memtable) => this.#onFlushed(memtable),
       onFailure: (error) => this.#onBackgroundFailure(error),
       emit: (event) => this.events.emit(event),
+    })
+    this.idle = new IdleUpkeep(this.tree, this.scheduler, {
+      position: () => this.position,
+      lastWriteMs: () => this.times.lastMs,
+      wallMs: () => this.env.clock.wallMs(),
+      isTaken: () =>
+        this.#closing !== undefined || this.failure !== undefined || this.#pipeline?.isWriting !== false,
+      flush: () => {
+        this.scheduler.flushForReads(this.tree.active)
+        // What fails here has stopped all writes, and they tell.
+        void this.flush().catch(() => {})
+      },
     })
   }
 

@@ -1,17 +1,23 @@
 import { blobsToMove, GARBAGE_SHARE_MAX, pickBlobGarbage } from '../compaction/blob-garbage.js'
-import { type CompactionInput, type CompactionTask, inputSegments } from '../compaction/compaction-task.js'
+import {
+  type CompactionInput,
+  type CompactionTask,
+  inputSegments,
+  type PickerOptions,
+} from '../compaction/compaction-task.js'
 import { JobRunner } from '../compaction/job-runner.js'
-import { pickLeveled } from '../compaction/leveled-picker.js'
+import { pickLevel0, pickLeveled } from '../compaction/leveled-picker.js'
 import type { OutputOptions, SegmentsWritten } from '../compaction/segment-job.js'
 import { pickTiered } from '../compaction/tiered-picker.js'
 import { joinPath, parseFileName, segmentFileName } from '../env/file-names.js'
-import { type KeyRange, rangesOverlap, spanOf } from '../key/key-range.js'
+import { type KeyRange, spanOf } from '../key/key-range.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { blobJobOf, newBlobId } from '../segment/blob-format.js'
 import type { SegmentMeta } from '../segment/segment-meta.js'
-import { asBuffer, compareBytes } from '../util/bytes.js'
+import { asBuffer } from '../util/bytes.js'
 import { crc32 } from '../util/crc.js'
-import { LEVEL_COUNT, type Version } from '../version/version.js'
+import type { Version } from '../version/version.js'
+import { coalesce, olderThan, wholeRangeTask } from './merge-scope.js'
 import { mergeShare } from './stall.js'
 import type { Tree } from './tree.js'
 import type { TreeEvent } from './tree-events.js'
@@ -24,6 +30,10 @@ const MEMTABLES_TOGETHER = 2
 const DEAD_SHARE_KEPT = 0.9
 /** Of a blob file, that a compaction of the whole range leaves. */
 const COMPACTED_GARBAGE_SHARE = 0.1
+
+/** Of an event: what it tells came of nothing but range reads. */
+const FOR_READS = { forReads: true } as const
+type Why = typeof FOR_READS
 
 export interface SchedulerHooks {
   /** Until the writes of a memtable that are to be durable are so in its log: no segment is ahead of the log. */
@@ -60,7 +70,9 @@ export class Scheduler {
   #mergeNumbers: { readonly first: number; readonly count: number; readonly firstBlobId: number } | undefined
   /** What jobs found dead of the entries that they read: the most of late. */
   #deadShare = 0
-  readonly counts = { flushes: 0, compactions: 0, moves: 0 }
+  /** The log of the memtable that is flushed for the sake of reads. */
+  #logForReads: number | undefined
+  readonly counts = { flushes: 0, compactions: 0, moves: 0, forReads: 0 }
 
   constructor(tree: Tree, hooks: SchedulerHooks) {
     this.#tree = tree
@@ -86,12 +98,36 @@ export class Scheduler {
         this.wake()
       })
     }
-    if (!this.#compacting && !this.#isManual && this.#pick()) {
-      this.#compacting = this.#guard(this.#compactAll()).finally(() => {
-        this.#compacting = undefined
-        this.wake()
-      })
-    }
+    if (!this.#compacting && !this.#isManual && this.#pick()) this.#compactInTurn(this.#compactAll())
+  }
+
+  #compactInTurn(work: Promise<void>): void {
+    this.#compacting = this.#guard(work).finally(() => {
+      this.#compacting = undefined
+      this.wake()
+    })
+  }
+
+  /** Whether anything runs, or waits for its turn. */
+  get isBusy(): boolean {
+    return this.#flushing !== undefined || this.#compacting !== undefined || this.#isManual
+  }
+
+  /** The memtable is about to be flushed for the sake of reads alone. */
+  flushForReads({ logNumber }: Memtable): void {
+    this.#logForReads = logNumber
+  }
+
+  /** Merges level 0 before it is full, if that is no more than `entriesMax`; false if nothing was begun. */
+  mergeForReads(entriesMax: number): boolean {
+    const { options, version } = this.#tree
+    if (this.#isStopped || this.isBusy || options.compaction === 'tiered') return false
+    const task = pickLevel0(version, this.#pickerOptions(), new Set())
+    if (!task) return false
+    const entries = inputSegments(task).reduce((sum, { entryCount }) => sum + entryCount, 0)
+    if (entries > entriesMax) return false
+    this.#compactInTurn(this.#run(task, GARBAGE_SHARE_MAX, FOR_READS))
+    return true
   }
 
   /** Until no memtable waits. */
@@ -128,7 +164,7 @@ export class Scheduler {
   }
 
   async #compactWhole(range: KeyRange): Promise<void> {
-    const task = wholeRangeTask(this.#tree, range)
+    const task = wholeRangeTask(this.#tree.version, range)
     if (task) await this.#run(task)
     // What is garbage in blob files is known now.
     const none = new Set<number>()
@@ -180,7 +216,8 @@ export class Scheduler {
     const tree = this.#tree
     const newest = memtables[memtables.length - 1]!
     const { logNumber } = newest
-    this.#hooks.emit({ type: 'flush.began', logNumber })
+    const why = logNumber === this.#logForReads ? FOR_READS : undefined
+    this.#hooks.emit({ type: 'flush.began', logNumber, ...why })
     const result = await written
     const segments = result ? withBuffers(result) : []
     const next = this.#isStopped ? [] : tree.waiting.slice(memtables.length)
@@ -206,10 +243,11 @@ export class Scheduler {
       memtables,
     )
     this.counts.flushes++
+    if (why) this.counts.forReads++
     this.#hooks.onFlushed(newest)
     const numbers = segments.map((meta) => meta.number)
     const durationMs = clock.monotonicMs() - startMs
-    this.#hooks.emit({ type: 'flush.ended', logNumber, segments: numbers, sizeBytes, durationMs })
+    this.#hooks.emit({ type: 'flush.ended', logNumber, segments: numbers, sizeBytes, durationMs, ...why })
     this.wake()
     return ahead
   }
@@ -275,17 +313,21 @@ export class Scheduler {
   }
 
   #pick(): CompactionTask | undefined {
-    const { options, version, active } = this.#tree
+    const { options, version } = this.#tree
+    const pick = options.compaction === 'tiered' ? pickTiered : pickLeveled
+    const busy = new Set<number>()
+    return pick(version, this.#pickerOptions(), busy) ?? pickBlobGarbage(version, busy)
+  }
+
+  #pickerOptions(): PickerOptions {
+    const { options, active } = this.#tree
     const [floor] = this.#tree.pinnedPositions()
-    const pickerOptions = {
+    return {
       l0SegmentsMax: options.l0SegmentsMax,
       levelBaseBytes: options.memtableBytes * options.l0SegmentsMax,
       levelRatio: options.levelRatio,
       snapshotFloor: floor ?? active.lastPosition,
     }
-    const pick = options.compaction === 'tiered' ? pickTiered : pickLeveled
-    const busy = new Set<number>()
-    return pick(version, pickerOptions, busy) ?? pickBlobGarbage(version, busy)
   }
 
   async #compactAll(): Promise<void> {
@@ -295,7 +337,7 @@ export class Scheduler {
   }
 
   /** @param garbageShare blob files of which more is garbage are given up on the way. */
-  async #run(task: CompactionTask, garbageShare = GARBAGE_SHARE_MAX): Promise<void> {
+  async #run(task: CompactionTask, garbageShare = GARBAGE_SHARE_MAX, why?: Why): Promise<void> {
     if (task.kind === 'move') {
       const { segment, fromLevel, outputLevel } = task
       await this.#tree.install({ removed: [segment.number], added: [{ level: outputLevel, meta: segment }] })
@@ -304,7 +346,7 @@ export class Scheduler {
       return
     }
     const movedBlobs = blobsToMove(this.#tree.version, garbageShare)
-    await this.#merge(task.inputs, task.outputLevel, inputSegments(task), movedBlobs)
+    await this.#merge(task.inputs, task.outputLevel, inputSegments(task), movedBlobs, why)
   }
 
   async #merge(
@@ -312,11 +354,12 @@ export class Scheduler {
     outputLevel: number,
     segments: readonly SegmentMeta[],
     movedBlobs: readonly number[],
+    why: Why | undefined,
   ): Promise<void> {
     const tree = this.#tree
     const startMs = tree.env.clock.monotonicMs()
     const numbers = segments.map((meta) => meta.number)
-    this.#hooks.emit({ type: 'compaction.began', inputs: numbers, outputLevel })
+    this.#hooks.emit({ type: 'compaction.began', inputs: numbers, outputLevel, ...why })
     const runs = inputs.flatMap(({ level, segments: metas }) =>
       level === 0 ? metas.map((meta) => [meta]) : [metas],
     )
@@ -327,7 +370,7 @@ export class Scheduler {
     )
     const fileCount = Math.ceil(totalBytes / segmentBytes) + 1
     const olderRanges = olderThan(
-      tree,
+      tree.version,
       outputLevel,
       new Set(numbers),
       spanOf(segments.map((meta) => meta.range)),
@@ -345,6 +388,7 @@ export class Scheduler {
     await tree.install({ removed: numbers, added, blobs, compactedBytes: sizeBytes, tombstoneHorizon })
     this.#mergeNumbers = undefined
     this.counts.compactions++
+    if (why) this.counts.forReads++
     this.#hooks.emit({
       type: 'compaction.ended',
       inputs: numbers,
@@ -353,6 +397,7 @@ export class Scheduler {
       sizeBytes,
       entriesDropped: result.entriesDropped,
       durationMs: tree.env.clock.monotonicMs() - startMs,
+      ...why,
     })
   }
 
@@ -430,50 +475,6 @@ function checksumOf(memtables: readonly Memtable[], version: Version): { flushed
   const last = memtables.findLast((memtable) => !memtable.isEmpty)
   if (!last) return flushedChecksum === undefined ? {} : { flushedChecksum }
   return { flushedChecksum: crc32(last.bytes, last.lastBatchOffset, last.endOffset) }
-}
-
-/** Data that is older than a merge into `outputLevel` and not part of it. */
-function olderThan(
-  tree: Tree,
-  outputLevel: number,
-  inputs: ReadonlySet<number>,
-  span: KeyRange | undefined,
-): KeyRange[] {
-  if (!span) return []
-  const deeper = tree.version.levels.slice(outputLevel + 1).flat()
-  const older = deeper.filter((meta) => !inputs.has(meta.number) && rangesOverlap(meta.range, span))
-  return coalesce(older.map((meta) => meta.range))
-}
-
-/** The same keys as sorted ranges that don't overlap. */
-function coalesce(ranges: readonly KeyRange[]): KeyRange[] {
-  const sorted = [...ranges].sort((a, b) => compareBytes(a.start, b.start))
-  const result: KeyRange[] = []
-  for (const range of sorted) {
-    const last = result[result.length - 1]
-    if (last && rangesOverlap(last, range)) result[result.length - 1] = spanOf([last, range])!
-    else result.push(range)
-  }
-  return result
-}
-
-/** Everything that overlaps the range in any level, and whatever overlaps that in turn. */
-function wholeRangeTask(tree: Tree, range: KeyRange): CompactionTask | undefined {
-  const { levels } = tree.version
-  let span: KeyRange | undefined = range
-  let chosen: SegmentMeta[][] = []
-  for (let count = -1; span && chosen.flat().length !== count; ) {
-    count = chosen.flat().length
-    const within: KeyRange = span
-    chosen = levels.map((metas) => metas.filter((meta) => rangesOverlap(meta.range, within)))
-    span = spanOf(chosen.flat().map((meta) => meta.range))
-  }
-  const inputs = chosen
-    .map((segments, level) => ({ level, segments }))
-    .filter(({ segments }) => segments.length > 0)
-  if (inputs.length === 0) return undefined
-  const outputLevel = Math.min(LEVEL_COUNT - 1, Math.max(1, inputs[inputs.length - 1]!.level))
-  return { kind: 'merge', inputs, outputLevel }
 }
 
 /** What crossed threads came back as plain arrays; the engine's bytes are Buffers. */

@@ -90,7 +90,7 @@ export class Simulation {
       case 'killWorker':
         return void run.world.killWorker()
       case 'wait':
-        return run.turns(40)
+        return op.turns < 5 ? run.turns(40) : this.#readIdle()
       case 'put':
       case 'del':
       case 'batch':
@@ -104,6 +104,15 @@ export class Simulation {
       default:
         return issueRead(run, op)
     }
+  }
+
+  /** For a while nothing is written, and then only read: what is done for the sake of reads is done now. */
+  async #readIdle(): Promise<void> {
+    const run = this.#run
+    await run.turns(40)
+    run.queue.nowMs += 1100
+    for (let read = 0; read < 130; read++) run.guard(() => [...run.db.keysSync({ limit: 1 })])
+    await run.turns(40)
   }
 
   async #reopen(): Promise<void> {
