@@ -132,7 +132,7 @@ function* mergeRuns(env: Env, job: MergeJob): Generator<void, SegmentsWritten> {
 }
 
 function openInput(host: SegmentHost, meta: SegmentMeta, readers: SegmentReader[]): SegmentReader {
-  const reader = new SegmentReader(host, meta)
+  const reader = SegmentReader.open(host, meta)
   readers.push(reader)
   return reader
 }

@@ -19,7 +19,7 @@ const ENTRIES_PER_STEP = 256
 export function* verifySegment(env: Env, job: VerifyJob): Generator<void, SegmentVerified> {
   const { segment: meta, directory } = job
   const host = jobHost(env, directory)
-  const reader = new SegmentReader(host, meta)
+  const reader = SegmentReader.open(host, meta)
   try {
     yield* verifyChecksum(env, reader.path, meta)
     const iterator = new SegmentIterator(reader, BLOCKING, { fillsCache: false })

@@ -34,8 +34,10 @@ export class NodeWorker implements BackgroundWorker {
 
   constructor(url: URL, handlers: WorkerHandlers, limits: ResourceLimits = LIMITS) {
     this.#handlers = handlers
+    // The thread writes to neither: left to go on to this one's, they are made here, in the task that starts the thread.
+    const streams = { stdout: true, stderr: true }
     // Without execArgv: [] a parent run with --input-type or --eval hands the thread flags that it refuses.
-    this.#worker = new Worker(url, { execArgv: [], resourceLimits: limits })
+    this.#worker = new Worker(url, { execArgv: [], resourceLimits: limits, ...streams })
     this.#worker.on('message', (answer: WorkerAnswer) => this.#answer(answer))
     this.#worker.on('messageerror', (error) => this.#fail(error))
     this.#worker.on('error', (error) => {

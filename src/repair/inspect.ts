@@ -174,7 +174,7 @@ export function* readManifest(env: Env, directory: string): Iterable<Record<stri
 }
 
 function openSegment(env: Env, directory: string, meta: SegmentMeta): SegmentReader {
-  return new SegmentReader(jobHost(env, directory), meta)
+  return SegmentReader.open(jobHost(env, directory), meta)
 }
 
 function recordOf({ path, frameOffset, position, timestampMs, bytes, batchOffset }: LogPiece): LogRecord {

@@ -80,7 +80,7 @@ export function* describeSegment(
       valueBytes: 0,
       blobs: [],
     }
-    const reader = new SegmentReader(jobHost(env, directory), {
+    const reader = SegmentReader.open(jobHost(env, directory), {
       ...bare,
       ...counts,
       positionMin: 0,

@@ -48,7 +48,7 @@ export async function fetchCopy(
     if (await isFetched(env, staged, file)) continue
     await fetchFile(env, staged, file, await connection.file(offer.session, file.name, signal))
     // Before the rest comes: the leader's files are taken as they are, and may be of another key, or of none.
-    if (file === files[0]) new SegmentReader(jobHost(env, staged), metas[0]!).close()
+    if (file === files[0]) SegmentReader.open(jobHost(env, staged), metas[0]!).close()
   }
   attempt(staged, () => env.fs.syncDirectory(staged))
   await connection.fetched(followerId, signal)

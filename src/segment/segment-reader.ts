@@ -63,6 +63,14 @@ const FOR_GOOD = {}
 /** For point reads: until the next one, or until any block is unpacked. */
 const POINT_MEMORY: BlockMemory = { take: () => pointScratch, borrow: () => undefined }
 
+/** What of a segment stays in memory. */
+interface Tables {
+  readonly properties: SegmentProperties
+  readonly index: IndexBlock
+  readonly filter: Filter
+  readonly tombstones: RangeTombstones
+}
+
 /** Reads one segment. Index, filter and range tombstones stay in memory; data blocks come through the cache. */
 export class SegmentReader implements BlockSource<Block> {
   readonly meta: SegmentMeta
@@ -79,56 +87,45 @@ export class SegmentReader implements BlockSource<Block> {
   readonly #fields = new EntryFields()
   #isClosed = false
 
-  /** As the constructor, with places where others may have their turn. */
-  static *open(host: SegmentHost, meta: SegmentMeta): Generator<void, SegmentReader> {
-    const decryptor = host.env.vault?.decryptor('segment')
-    const file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
-    let index: IndexBlock
-    try {
-      const footer = readFooter(file, meta)
-      const payload = readSection(file, footer.index, decryptor)
-      index = yield* IndexBlock.parseInSteps(
-        payload,
-        file.path,
-        footer.index.offset,
-        footer.tombstones.offset,
-      )
-    } finally {
-      file.close()
+  /** @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes, `VARVE_KEY`. */
+  static open(host: SegmentHost, meta: SegmentMeta): SegmentReader {
+    const opening = SegmentReader.openInSteps(host, meta)
+    for (;;) {
+      const { done, value } = opening.next()
+      if (done) return value
     }
-    return new SegmentReader(host, meta, index)
   }
 
-  /**
-   * @param index of this segment, where it was parsed before.
-   * @throws VarveError `VARVE_CORRUPTION` if the file is not the one that `meta` describes, `VARVE_KEY`.
-   */
-  constructor(host: SegmentHost, meta: SegmentMeta, index?: IndexBlock) {
+  /** As `open`, with places where others may have their turn: index and filter are a megabyte, and new to the compiler. */
+  static *openInSteps(host: SegmentHost, meta: SegmentMeta): Generator<void, SegmentReader> {
+    const file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
+    let reader: SegmentReader | undefined
+    try {
+      const decryptor = host.env.vault?.decryptor('segment')
+      const tables = yield* readTables(file, meta, decryptor)
+      reader = new SegmentReader(host, meta, file, decryptor, tables)
+      return reader
+    } finally {
+      if (!reader) file.close()
+    }
+  }
+
+  private constructor(
+    host: SegmentHost,
+    meta: SegmentMeta,
+    file: File,
+    decryptor: FileDecryptor | undefined,
+    { properties, index, filter, tombstones }: Tables,
+  ) {
     this.meta = meta
     this.#host = host
-    this.#file = openData(host.env, joinPath(host.directory, segmentFileName(meta.number)))
-    this.#decryptor = host.env.vault?.decryptor('segment')
-    try {
-      const { path } = this.#file
-      const footer = readFooter(this.#file, meta)
-      this.properties = decodeProperties(this.#section(footer.properties), path, footer.properties.offset)
-      this.index =
-        index ??
-        IndexBlock.parse(this.#section(footer.index), path, footer.index.offset, footer.tombstones.offset)
-      this.#filter = new Filter(this.#section(footer.filter), path, footer.filter.offset)
-      this.tombstones = new RangeTombstones()
-      for (const tombstone of decodeTombstones(
-        this.#section(footer.tombstones),
-        path,
-        footer.tombstones.offset,
-      )) {
-        this.tombstones.add(tombstone)
-      }
-    } catch (error) {
-      this.#file.close()
-      throw error
-    }
-    this.#places = new Uint32Array(this.index.count)
+    this.#file = file
+    this.#decryptor = decryptor
+    this.properties = properties
+    this.index = index
+    this.#filter = filter
+    this.tombstones = tombstones
+    this.#places = new Uint32Array(index.count)
     this.#owner = host.cache.register(this.#places)
   }
 
@@ -370,15 +367,33 @@ export class SegmentReader implements BlockSource<Block> {
       this.index.mayStartWith(0, bytes, keyStart, keyEnd)
     )
   }
-
-  #section(handle: SectionHandle): Buffer {
-    return readSection(this.#file, handle, this.#decryptor)
-  }
 }
 
 /** The same block, for good. */
 function asOwn(block: Block): Block {
   return block === loadScratch.block ? block.clone() : block
+}
+
+function* readTables(
+  file: File,
+  meta: SegmentMeta,
+  decryptor: FileDecryptor | undefined,
+): Generator<void, Tables> {
+  const { path } = file
+  const footer = readFooter(file, meta)
+  const section = (handle: SectionHandle) => readSection(file, handle, decryptor)
+  const properties = decodeProperties(section(footer.properties), path, footer.properties.offset)
+  const tombstones = new RangeTombstones()
+  const { offset } = footer.tombstones
+  for (const each of decodeTombstones(section(footer.tombstones), path, offset)) tombstones.add(each)
+  yield
+  const payload = section(footer.index)
+  yield
+  const index = yield* IndexBlock.parseInSteps(payload, path, footer.index.offset, offset)
+  yield
+  const filter = new Filter(section(footer.filter), path, footer.filter.offset)
+  yield
+  return { properties, index, filter, tombstones }
 }
 
 function readFooter(file: File, meta: SegmentMeta): Footer {

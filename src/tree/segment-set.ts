@@ -15,8 +15,8 @@ interface OpenSegment {
   isObsolete: boolean
 }
 
-/** How long opening many segments may hold the thread before others get a turn. */
-const SLICE_MS = 3
+/** How long opening segments may hold the thread before others get a turn: others take as long in each, too. */
+const SLICE_MS = 0.25
 
 /**
  * The open segments and who uses them. A segment that left the version is closed and removed once no view uses it:
@@ -63,7 +63,7 @@ export class SegmentSet {
     }
     for (const meta of metas) {
       if (this.#open.has(meta.number)) continue
-      const opening = SegmentReader.open(this.#host, meta)
+      const opening = SegmentReader.openInSteps(this.#host, meta)
       let step = opening.next()
       for (; !step.done; step = opening.next()) if (clock.monotonicMs() >= endMs) await turn()
       const reader = step.value
