@@ -8,13 +8,15 @@
  *
  * Columns, because lengths that repeat compress to nothing and numbers between keys and values would keep LZ4 from
  * seeing that these repeat: 5 % smaller files on 16 + 100 byte entries than with a header before each entry.
- * Where the entries stand is worked out, and every number checked, once when a block is loaded; a hash index over
- * its keys is built when the second point lookup comes. Both cost less than reading them from the file would.
+ * Where the entries stand is worked out, and every number checked, once when a block is loaded; a tag of each key,
+ * eight bits of its hash, when the second point lookup comes. Both cost less than reading them from the file would.
+ * Tags are looked through four at a time, in the lines that follow the header: a hash table of the keys finds one no
+ * sooner, but took a tenth of the cache.
  *
  * In the cache, a record of words that are followed by the bytes:
  *
- *   record := count | basePositionLow | basePositionHigh | flags | (keyStart | keyEnd * 2 + isPut | distance){count}
- *             | end | (entry + 1 | keyStart){slots} | distanceHigh{count, if wide} | the block's bytes
+ *   record := count | basePositionLow | basePositionHigh | flags | tag:u8{count, up to a whole word}
+ *             | (keyStart | keyEnd * 2 + isPut | distance){count} | end | distanceHigh{count, if wide} | the block's bytes
  */
 import type { BlockCache } from '../cache/block-cache.js'
 import type { CacheRegion } from '../cache/cache-region.js'
@@ -30,9 +32,14 @@ const HIGH = 2 ** 32
 /** Of a record, before the words of its entries. */
 const HEADER_WORDS = 4
 const FLAGS_WORD = 3
-const HAS_SLOTS = 1
+const HAS_TAGS = 1
 const IS_WIDE = 2
 const WAS_ASKED = 4
+/** Where there are more entries a binary search is sooner at its end; there are no tags then. */
+const TAGGED_MAX = 512
+/** In each byte of a word. */
+const ONES = 0x0101_0101
+const HIGH_BITS = 0x8080_8080
 const NO_WORDS = new Uint32Array(0)
 
 /** The fields of one entry, filled anew by `Block.read`. */
@@ -93,8 +100,8 @@ export class Block {
   #words: Uint32Array = NO_WORDS
   /** The first word of the entries: a read of one touches one cache line. */
   #first = 0
-  /** The first word of the hash index over the keys, which only records of the cache have. */
-  #slots = 0
+  /** The first word of the tags, which only records of the cache have. */
+  #tags = 0
   /** The first high word of the distances; 0 where they have none. */
   #highs = 0
 
@@ -132,9 +139,9 @@ export class Block {
     this.count = count
     this.isFleeting = false
     this.#base = words[word + 1]! + words[word + 2]! * HIGH
-    this.#first = word + HEADER_WORDS
-    this.#slots = this.#first + count * ENTRY_WORDS + 1
-    const end = this.#slots + 2 * slotCountOf(count)
+    this.#tags = word + HEADER_WORDS
+    this.#first = this.#tags + tagWordsOf(count)
+    const end = this.#first + count * ENTRY_WORDS + 1
     const isWide = (words[word + FLAGS_WORD]! & IS_WIDE) !== 0
     this.#highs = isWide ? end : 0
     this.#start = (isWide ? end + count : end) * 4
@@ -143,9 +150,9 @@ export class Block {
   /** Places `view` on a copy in the cache; false if there is no room for it. */
   keepIn(cache: BlockCache, owner: number, number: number, view: Block): boolean {
     const { count, sizeBytes } = this
-    const slotsAt = HEADER_WORDS + count * ENTRY_WORDS + 1
-    const slotsEnd = slotsAt + 2 * slotCountOf(count)
-    const bytesAt = this.#highs > 0 ? slotsEnd + count : slotsEnd
+    const entriesAt = HEADER_WORDS + tagWordsOf(count)
+    const entriesEnd = entriesAt + count * ENTRY_WORDS + 1
+    const bytesAt = this.#highs > 0 ? entriesEnd + count : entriesEnd
     const place = cache.add(owner, number, bytesAt * 4 + sizeBytes)
     if (place === 0) return false
     const region = cache.regionOf(place)
@@ -156,8 +163,7 @@ export class Block {
     words[word + 1] = this.#base >>> 0
     words[word + 2] = Math.floor(this.#base / HIGH)
     words[word + FLAGS_WORD] = this.#highs > 0 ? IS_WIDE : 0
-    this.#copyWords(words, word + HEADER_WORDS, word + slotsEnd)
-    words.fill(0, word + slotsAt, word + slotsEnd)
+    this.#copyWords(words, word + entriesAt, word + entriesEnd)
     region.bytes.set(this.bytes.subarray(this.#start, this.#start + sizeBytes), at + bytesAt * 4)
     view.placeIn(region, at)
     return true
@@ -245,28 +251,37 @@ export class Block {
   // Hot: every point read of a segment (bench/read.bench.js).
   /** The first (newest) entry of the key; -1 if the block does not hold it. */
   find(key: Bytes, keyStart: number, keyEnd: number, hash: number): number {
-    if (this.isFleeting) return this.#search(key, keyStart, keyEnd)
+    const { count } = this
+    if (this.isFleeting || count > TAGGED_MAX) return this.#search(key, keyStart, keyEnd)
     const words = this.#words
+    const tags = this.#tags
     const first = this.#first
-    const flagsAt = first - HEADER_WORDS + FLAGS_WORD
+    const flagsAt = tags - HEADER_WORDS + FLAGS_WORD
     const flags = words[flagsAt]!
-    if (!(flags & HAS_SLOTS)) {
+    if (!(flags & HAS_TAGS)) {
       // Hashing all of its keys costs three searches, and many blocks are asked for one key only while they are here.
       if (!(flags & WAS_ASKED)) {
         words[flagsAt] = flags | WAS_ASKED
         return this.#search(key, keyStart, keyEnd)
       }
-      this.#buildSlots()
+      this.#writeTags()
     }
-    const slots = this.#slots
-    const mask = slotCountOf(this.count) - 1
     const length = keyEnd - keyStart
-    for (let slot = hash & mask; words[slots + 2 * slot] !== 0; slot = (slot + 1) & mask) {
-      const entry = words[slots + 2 * slot]! - 1
-      const start = words[slots + 2 * slot + 1]!
-      const end = words[first + entry * ENTRY_WORDS + 1]! >>> 1
-      if (end - start === length && equalRange(this.bytes, this.#start + start, key, keyStart, length))
-        return entry
+    const wanted = Math.imul(tagOf(hash), ONES)
+    for (let at = tags; at < first; at++) {
+      const difference = words[at]! ^ wanted
+      // The high bit of each byte that is 0, and perhaps of some above one that is.
+      let zeros = (difference - ONES) & ~difference & HIGH_BITS
+      while (zeros !== 0) {
+        const entry = (at - tags) * 4 + ((31 - Math.clz32(zeros & -zeros)) >>> 3)
+        if (entry >= count) return -1
+        const word = first + entry * ENTRY_WORDS
+        const start = words[word]!
+        const end = words[word + 1]! >>> 1
+        if (end - start === length && equalRange(this.bytes, this.#start + start, key, keyStart, length))
+          return entry
+        zeros &= zeros - 1
+      }
     }
     return -1
   }
@@ -283,32 +298,21 @@ export class Block {
     return compareRanges(this.bytes, from, to, key, keyStart, keyEnd)
   }
 
-  /**
-   * Maps each key to its first entry + 1, by linear probing. Beside that stands where the key starts: so its line and
-   * that of the entry's words are fetched together, not one after the other.
-   */
-  #buildSlots(): void {
+  #writeTags(): void {
     const words = this.#words
-    const slots = this.#slots
-    const mask = slotCountOf(this.count) - 1
     const start = this.#start
-    let lastStart = 0
-    let lastEnd = -1
+    let at = this.#tags
+    let tags = 0
     for (let entry = 0; entry < this.count; entry++) {
       const word = this.#first + entry * ENTRY_WORDS
-      const keyStart = start + words[word]!
-      const keyEnd = start + (words[word + 1]! >>> 1)
-      const isSame =
-        lastEnd >= 0 && compareRanges(this.bytes, keyStart, keyEnd, this.bytes, lastStart, lastEnd) === 0
-      lastStart = keyStart
-      lastEnd = keyEnd
-      if (isSame) continue
-      let slot = hashKey(this.bytes, keyStart, keyEnd) & mask
-      while (words[slots + 2 * slot] !== 0) slot = (slot + 1) & mask
-      words[slots + 2 * slot] = entry + 1
-      words[slots + 2 * slot + 1] = words[word]!
+      const hash = hashKey(this.bytes, start + words[word]!, start + (words[word + 1]! >>> 1))
+      const shift = (entry & 3) * 8
+      tags |= tagOf(hash) << shift
+      if (shift < 24 && entry + 1 < this.count) continue
+      words[at++] = tags
+      tags = 0
     }
-    words[this.#first - HEADER_WORDS + FLAGS_WORD]! |= HAS_SLOTS
+    words[this.#tags - HEADER_WORDS + FLAGS_WORD]! |= HAS_TAGS
   }
 
   /** The words of the entries, and the high words of their distances. */
@@ -322,7 +326,10 @@ export class Block {
   }
 }
 
-/** A power of two, so that two in three are used at most. */
-function slotCountOf(count: number): number {
-  return count < 3 ? 4 : 1 << (32 - Math.clz32(Math.ceil(count * 1.5) - 1))
+function tagWordsOf(count: number): number {
+  return count > TAGGED_MAX ? 0 : (count + 3) >>> 2
+}
+
+function tagOf(hash: number): number {
+  return hash & 255
 }

@@ -1,4 +1,5 @@
 import { type Bytes, COPY_LOOP_MAX, cloneBytes } from './bytes.js'
+import { copiesOf, POOLED_MAX } from './copy-pool.js'
 
 /** Node's own class of `Buffer`s, which `subarray` makes too, after it has looked up memory and bounds. */
 const Piece = (
@@ -7,14 +8,8 @@ const Piece = (
   }
 )[Symbol.species]
 
-/** As Node's pool: what is kept of a small copy keeps at most so much memory alive. */
-const POOL_BYTES = 8192
-/** Larger copies get memory of their own. */
-const POOLED_MAX = POOL_BYTES / 2
-const ALIGNMENT = 8
-
-const NO_POOL = Buffer.alloc(0)
-const NO_MEMORY = NO_POOL.buffer
+const NO_BYTES = Buffer.alloc(0)
+const NO_MEMORY = NO_BYTES.buffer
 
 /**
  * Makes the `Buffer`s that readers get. Remembers whose memory it cut last, and before that: to ask a `Buffer` for it
@@ -22,16 +17,12 @@ const NO_MEMORY = NO_POOL.buffer
  * between two. Costs nothing until it is used.
  */
 export class BufferCutter {
-  #from: Bytes = NO_POOL
+  #from: Bytes = NO_BYTES
   #memory: ArrayBufferLike = NO_MEMORY
   #offset = 0
-  #from2: Bytes = NO_POOL
+  #from2: Bytes = NO_BYTES
   #memory2: ArrayBufferLike = NO_MEMORY
   #offset2 = 0
-  #pool = NO_POOL
-  #poolMemory: ArrayBuffer = NO_MEMORY
-  /** Beyond the end: there is no pool yet. */
-  #poolAt = POOL_BYTES + 1
 
   // Hot: every entry of a scan (bench/scan.bench.js).
   /** As `bytes.subarray(start, end)`; the bounds must be within `bytes`. */
@@ -45,13 +36,12 @@ export class BufferCutter {
   copy(bytes: Bytes, start: number, end: number): Buffer {
     const length = end - start
     if (length > POOLED_MAX) return cloneBytes(bytes, start, end)
-    if (this.#poolAt + length > POOL_BYTES) this.#refill()
-    const at = this.#poolAt
-    this.#poolAt = (at + length + ALIGNMENT - 1) & -ALIGNMENT
-    const pool = this.#pool
-    if (length <= COPY_LOOP_MAX) for (let i = start, j = at; i < end; i++, j++) pool[j] = bytes[i]!
-    else pool.set(this.view(bytes, start, end), at)
-    return new Piece(this.#poolMemory, at, length)
+    const pool = copiesOf(length)
+    const at = pool.take(length)
+    const into = pool.bytes
+    if (length <= COPY_LOOP_MAX) for (let i = start, j = at; i < end; i++, j++) into[j] = bytes[i]!
+    else into.set(this.view(bytes, start, end), at)
+    return new Piece(pool.memory, at, length)
   }
 
   #enter(bytes: Bytes): void {
@@ -64,11 +54,5 @@ export class BufferCutter {
     this.#from = bytes
     this.#memory = memory
     this.#offset = offset
-  }
-
-  #refill(): void {
-    this.#pool = Buffer.allocUnsafeSlow(POOL_BYTES)
-    this.#poolMemory = this.#pool.buffer
-    this.#poolAt = 0
   }
 }

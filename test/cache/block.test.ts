@@ -90,3 +90,21 @@ describe.each([
     }
   })
 })
+
+it.each([1, 2, 3, 4, 5, 37, 512, 513])('finds each of %i keys in the cache, and no other', (count) => {
+  const keyAt = (i: number) => `key-${String(i).padStart(5, '0')}`
+  const entries = Array.from({ length: count }, (_, i) => {
+    return { key: keyAt(2 * i), kind: KIND_PUT, position: i, value: 'v', expires: false }
+  })
+  const cache = new BlockCache(2 ** 24)
+  const owner = cache.register(new Uint32Array(2))
+  // Memory that was used before.
+  cache.regionOf(cache.add(owner, 1, 0)).bytes.fill(255, 32)
+  const block = new Block()
+  expect(Block.parse(built(entries))!.keepIn(cache, owner, 0, block)).toBe(true)
+  // The first lookup is done without the tags, which the second one writes.
+  for (let i = -1; i <= 2 * count; i++) {
+    const wanted = i >= 0 && i % 2 === 0 && i < 2 * count ? i / 2 : -1
+    expect([i, find(block, i < 0 ? '' : keyAt(i))]).toEqual([i, wanted])
+  }
+})
