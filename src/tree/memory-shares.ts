@@ -14,8 +14,6 @@ export interface MemoryUse {
   readonly tables: number
   /** What the cache holds, not what it may hold. */
   readonly cache: number
-  /** Whether memtables come faster, and for longer, than level 0 is merged. */
-  readonly isLongLoad: boolean
 }
 
 /** Log memory and index of all of them. */
@@ -35,9 +33,10 @@ export function memtableRoom(use: MemoryUse, memtables: readonly Memtable[]): nu
 }
 
 /**
- * How many of `flushed`, newest first, go on answering reads: what has room beside the other memtables, `wantedBytes`
- * and what the cache holds. Some have it in any case, and a long load keeps no more: it would go through all of the
- * memory, where nobody may ever read any of it.
+ * How many of `flushed`, newest first, go on answering reads: what has room beside the other memtables and what the
+ * cache holds. Some have it in any case; of more, the oldest leaves its memory to what is wanted, so that a load that
+ * goes on uses that again and does not go through all there is.
+ * @param wantedBytes of log memory, by the next memtable; 0: by none.
  */
 export function keptFlushed(
   use: MemoryUse,
@@ -46,13 +45,15 @@ export function keptFlushed(
   wantedBytes: number,
 ): number {
   const logBytesKept = use.memtableBytes * MEMTABLES_KEPT
-  const sizeMax = use.isLongLoad ? 0 : use.memory - use.tables - use.cache
+  const sizeMax = use.memory - use.tables - use.cache
   let logBytes = wantedBytes + unflushed.reduce((sum, { bytes }) => sum + bytes.length, 0)
   let size = wantedBytes + sizeOf(unflushed)
-  const tooMany = flushed.findIndex((memtable) => {
+  let kept = 0
+  for (const memtable of flushed) {
     logBytes += memtable.bytes.length
     size += sizeOf([memtable])
-    return logBytes > logBytesKept && size > sizeMax
-  })
-  return tooMany < 0 ? flushed.length : tooMany
+    if (logBytes > logBytesKept && size > sizeMax) return kept
+    kept++
+  }
+  return wantedBytes > 0 && logBytes > logBytesKept ? Math.max(0, kept - 1) : kept
 }

@@ -71,7 +71,7 @@ export function mergeShare(l0Segments: number, deadShare: number, options: Stall
 }
 
 /** From 0, where level 0 is merged as it comes, to 1, where writes are no burst but a long load. */
-export function behindShare({ l0Segments }: Pick<Debt, 'l0Segments'>, options: StallOptions): number {
+function behindShare({ l0Segments }: Pick<Debt, 'l0Segments'>, options: StallOptions): number {
   const behind = (l0Segments / options.l0SegmentsMax - 1) / (L0_BEHIND - 1)
   return Math.min(1, Math.max(0, behind))
 }

@@ -15,7 +15,7 @@ import type { VersionSet } from '../version/version-set.js'
 import { DeadGaps } from './dead-gaps.js'
 import { cacheCapacity, keptFlushed, type MemoryUse, memtableRoom, sizeOf } from './memory-shares.js'
 import { SegmentSet } from './segment-set.js'
-import { behindShare, type Debt, writeRate } from './stall.js'
+import { type Debt, writeRate } from './stall.js'
 import type { TreeOptions } from './tree-options.js'
 import { TreeView } from './tree-view.js'
 
@@ -271,8 +271,7 @@ export class Tree {
   get #memoryUse(): MemoryUse {
     const { memory, memtableBytes } = this.options
     const tables = this.segments.tableBytes + this.rows.sizeBytes
-    const isLongLoad = behindShare(this.debt, this.options) === 1
-    return { memory, memtableBytes, tables, cache: this.cache.weight, isLongLoad }
+    return { memory, memtableBytes, tables, cache: this.cache.weight }
   }
 
   /** Of `flushed`, newest first, those that have room beside the other memtables and `wantedBytes`. */
