@@ -29,7 +29,7 @@ export function pickLeveled(
   scores.sort((a, b) => b.score - a.score)
   for (const { level, score } of scores) {
     if (score < 1) break
-    const task = level === 0 ? pickL0(version, options, busy) : pickFromLevel(version, level, busy)
+    const task = level === 0 ? pickLevel0(version, options, busy) : pickFromLevel(version, level, busy)
     if (task) return task
   }
   return pickTombstones(version, options, busy)
@@ -40,16 +40,8 @@ export function target(level: number, options: PickerOptions): number {
   return options.levelBaseBytes * options.levelRatio ** (level - 1)
 }
 
-/** All of level 0, however little there is, if it overlaps itself. */
+/** All of level 0, however little there is. */
 export function pickLevel0(
-  version: Version,
-  options: PickerOptions,
-  busy: ReadonlySet<number>,
-): CompactionTask | undefined {
-  return version.levels[0]!.length < 2 ? undefined : pickL0(version, options, busy)
-}
-
-function pickL0(
   version: Version,
   options: PickerOptions,
   busy: ReadonlySet<number>,

@@ -47,9 +47,14 @@ export class IdleUpkeep {
     this.#hooks = hooks
   }
 
-  /** A range read has ended that went over so many entries. */
-  noteRead(entries: number): void {
-    this.#unseen += entries + SEEK_ENTRIES
+  /** A range read has ended that went over so many entries since it last said so. */
+  noteEnd(entries: number): void {
+    this.noteEntries(entries + SEEK_ENTRIES)
+  }
+
+  /** A range read went over so many entries, and goes on. */
+  noteEntries(entries: number): void {
+    this.#unseen += entries
     if (this.#unseen >= LOOK_ENTRIES) this.#look()
   }
 

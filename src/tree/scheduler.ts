@@ -122,6 +122,7 @@ export class Scheduler {
   mergeForReads(entriesMax: number): boolean {
     const { options, version } = this.#tree
     if (this.#isStopped || this.isBusy || options.compaction === 'tiered') return false
+    if (version.levels[0]!.length < 2) return false
     const task = pickLevel0(version, this.#pickerOptions(), new Set())
     if (!task) return false
     const entries = inputSegments(task).reduce((sum, { entryCount }) => sum + entryCount, 0)
