@@ -1,7 +1,7 @@
 import { VarveError } from '../errors.js'
 import type { Encoding } from '../key/encoding.js'
 import { decodeTuple, encodeTuple, type TuplePart } from '../key/tuple.js'
-import { BufferCutter } from '../util/buffer-cutter.js'
+import { BufferCutter, pooledCopy } from '../util/buffer-cutter.js'
 import { asBuffer, copyBytes } from '../util/bytes.js'
 import { nearestName } from '../util/option-names.js'
 
@@ -53,14 +53,12 @@ const CODECS: { readonly [name: string]: (what: string) => Codec<never> } = {
     decode: (bytes, start, end) => bytes.toString('utf8', start, end) as never,
   }),
   buffer: (what) => {
-    // One for each: a scan goes back and forth between memtables and blocks.
-    const copies = new BufferCutter()
     const views = new BufferCutter()
     return {
       isDirect: true,
       fromNumber: (number) => Buffer.from(String(number)) as never,
       prepare: (value: Uint8Array) => checkBytes(what, value),
-      decode: (bytes, start, end) => copies.copy(bytes, start, end) as never,
+      decode: (bytes, start, end) => pooledCopy(bytes, start, end) as never,
       decodeOwn: (bytes, start, end) => views.view(bytes, start, end) as never,
     }
   },

@@ -31,19 +31,6 @@ export class BufferCutter {
     return new Piece(this.#memory, this.#offset + start, end - start)
   }
 
-  // Hot: every value that is read (bench/read.bench.js).
-  /** A copy that nobody else writes to. */
-  copy(bytes: Bytes, start: number, end: number): Buffer {
-    const length = end - start
-    if (length > POOLED_MAX) return cloneBytes(bytes, start, end)
-    const pool = copiesOf(length)
-    const at = pool.take(length)
-    const into = pool.bytes
-    if (length <= COPY_LOOP_MAX) for (let i = start, j = at; i < end; i++, j++) into[j] = bytes[i]!
-    else into.set(this.view(bytes, start, end), at)
-    return new Piece(pool.memory, at, length)
-  }
-
   #enter(bytes: Bytes): void {
     const isBack = bytes === this.#from2
     const memory = isBack ? this.#memory2 : bytes.buffer
@@ -55,4 +42,20 @@ export class BufferCutter {
     this.#memory = memory
     this.#offset = offset
   }
+}
+
+// Hot: every value that is read (bench/read.bench.js).
+/**
+ * A copy that nobody else writes to. Does not remember whose memory it copied: one read after the other finds its value
+ * in another place, and to note that costs more than asking.
+ */
+export function pooledCopy(bytes: Bytes, start: number, end: number): Buffer {
+  const length = end - start
+  if (length > POOLED_MAX) return cloneBytes(bytes, start, end)
+  const pool = copiesOf(length)
+  const at = pool.take(length)
+  const into = pool.bytes
+  if (length <= COPY_LOOP_MAX) for (let i = start, j = at; i < end; i++, j++) into[j] = bytes[i]!
+  else into.set(new Piece(bytes.buffer, bytes.byteOffset + start, length), at)
+  return new Piece(pool.memory, at, length)
 }
