@@ -75,7 +75,7 @@ try {
   )
   console.log(`latency of a put: median ${p50}, p99 ${p99}, p99.9 ${p999}, p99.99 ${p9999}`)
   console.log(
-    `event loop: ${seen.delayMaxMs.toFixed(1)} ms at most, ${seen.delayP999Ms.toFixed(1)} ms at p99.9; ${seen.ownMaxMs.toFixed(1)} ms at most without waiting for a core; resident ${(seen.residentMax / MIB).toFixed(0)} MiB at most`,
+    `event loop: ${seen.delayMaxMs.toFixed(1)} ms at most, ${seen.delayP999Ms.toFixed(1)} ms at p99.9; ${seen.ownMaxMs.toFixed(1)} ms at most without waiting for a core, ${seen.workMaxMs.toFixed(1)} ms of processor time, over 5 ms ${seen.workLong} times; longest collection ${seen.collectionMaxMs.toFixed(1)} ms; resident ${(seen.residentMax / MIB).toFixed(0)} MiB at most`,
   )
   console.log(`read amplification right after: ${(await readAmplification(db)).toFixed(2)} blocks a get`)
   const start = performance.now()
@@ -88,7 +88,7 @@ try {
   await db.close()
   const bare = await bareLoop(BARE_SECONDS)
   console.log(
-    `a bare loop of 1 ms of work a turn beside one such thread, for ${BARE_SECONDS} s: ${bare.delayMaxMs.toFixed(1)} ms at most, ${bare.delayP999Ms.toFixed(1)} ms at p99.9`,
+    `a bare loop of 1 ms of work a turn beside one such thread, for ${BARE_SECONDS} s: ${bare.delayMaxMs.toFixed(1)} ms at most, ${bare.delayP999Ms.toFixed(1)} ms at p99.9; ${bare.ownMaxMs.toFixed(1)} ms at most without waiting for a core, ${bare.workMaxMs.toFixed(1)} ms of processor time`,
   )
 } finally {
   removeDirectory(path)
