@@ -8,6 +8,11 @@ const IDLE_MS = 1000
 const FLUSHED_SHARE = 1 / 4
 /** What finding the first entry of a read counts beside those that it walks over. */
 const SEEK_ENTRIES = 16
+/**
+ * Entries that may be written for each that reads went over, a flush and a merge by itself: one costs a thread that has
+ * nothing to do a microsecond; one read out of one source more costs who waits for it a fifth of that, each time.
+ */
+const WRITTEN_FOR_READ = 4
 /** Entries between two looks at what there is to do: short reads cost an addition. */
 const LOOK_ENTRIES = 1024
 
@@ -27,8 +32,8 @@ export interface IdleHooks {
  * to do: the memtable becomes a segment, level 0 is merged before it is full. Each source less is one less that a range
  * read looks into, and what is flushed no recovery has to replay.
  *
- * Each is done only after range reads went over as many entries as it writes, which would cost as much again without it,
- * and leaves nothing of its kind to do until something is written. Nothing happens by itself: no reads, no work, no timer.
+ * Each is done only once range reads went over a share of the entries that it writes, and leaves nothing of its kind to do
+ * until something is written. Nothing happens by itself: no reads, no work, no timer.
  * Source: the compactions that seeks bring about, LevelDB's doc/impl.md; these are brought about by what reads cost.
  */
 export class IdleUpkeep {
@@ -70,13 +75,14 @@ export class IdleUpkeep {
     }
     this.#walked += entries
     if (hooks.wallMs() - (hooks.lastWriteMs() ?? 0) < IDLE_MS || this.#scheduler.isBusy) return
-    const isBegun = this.#flushIfWorthIt() || this.#scheduler.mergeForReads(this.#walked)
+    const isBegun = this.#flushIfWorthIt() || this.#scheduler.mergeForReads(this.#walked * WRITTEN_FOR_READ)
     if (isBegun) this.#walked = 0
   }
 
   #flushIfWorthIt(): boolean {
     const { active, options } = this.#tree
-    if (active.endOffset < options.memtableBytes * FLUSHED_SHARE || this.#walked < active.count) return false
+    const isLittle = active.endOffset < options.memtableBytes * FLUSHED_SHARE
+    if (isLittle || this.#walked * WRITTEN_FOR_READ < active.count) return false
     this.#hooks.flush()
     return true
   }
