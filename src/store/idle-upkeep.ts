@@ -67,7 +67,8 @@ export class IdleUpkeep {
     const entries = this.#unseen
     this.#unseen = 0
     const hooks = this.#hooks
-    if (hooks.isTaken()) return
+    // Without a thread of its own the work would hold up the reads that it is for.
+    if (this.#tree.options.workers === 0 || hooks.isTaken()) return
     const position = hooks.position()
     if (position !== this.#position) {
       this.#position = position

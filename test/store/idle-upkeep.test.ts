@@ -13,7 +13,7 @@ async function openIdle(options: OpenOptions = {}) {
   const clock = new ManualClock()
   const env = clock.env()
   const { db } = await openMemory(
-    { ...TINY, l0SegmentsMax: 8, memtableBytes: MEMTABLE_BYTES, ...options },
+    { ...TINY, workers: 1, l0SegmentsMax: 8, memtableBytes: MEMTABLE_BYTES, ...options },
     env,
   )
   const events: string[] = []
@@ -179,6 +179,15 @@ describe('a store that is read and not written to', () => {
     clock.nowMs += IDLE_MS
     readAll(reader)
     await reader.close()
+    expect(events).toEqual([])
+    await db.close()
+  })
+
+  it('does nothing where the thread that reads would have to do it', async () => {
+    const { db, clock, events } = await openIdle({ workers: 0 })
+    await write(db, 0, HALF)
+    clock.nowMs += IDLE_MS
+    readAll(db)
     expect(events).toEqual([])
     await db.close()
   })
