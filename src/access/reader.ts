@@ -14,6 +14,10 @@ import { positionOf } from './snapshot.js'
 
 /** Reads between two looks at the clock. */
 const CHECK_EVERY = 64
+/** Keys whose rows are fetched together. */
+const FETCHED_TOGETHER = 16
+/** To hash a longer key twice costs as much as that may save. */
+const FETCHED_KEY_MAX = 128
 
 /** Point reads: from memory or a quick disk without waiting, else after the blocks were loaded. */
 export class PointReader<K, V> {
@@ -26,6 +30,7 @@ export class PointReader<K, V> {
   readonly #quick = new ReadContext(false)
   #count = 0
   #scratch = Buffer.allocUnsafeSlow(1024)
+  readonly #hashes = new Uint32Array(FETCHED_TOGETHER)
 
   constructor(store: Store, keys: Codec<K>, values: Codec<V>) {
     this.#store = store
@@ -152,6 +157,7 @@ export class PointReader<K, V> {
         const count = left?.length ?? prepared.length
         for (let n = 0; n < count; n++) {
           const i = left ? left[n]! : n
+          if (!left && n % FETCHED_TOGETHER === 0) this.#fetchRows(prepared, n)
           try {
             values[i] = this.#find(prepared[i]!, position, context) ? this.#value() : undefined
           } catch (error) {
@@ -245,6 +251,26 @@ export class PointReader<K, V> {
     }
   }
 
+  /** Has the rows of the next keys come from memory together, before they are looked at one by one. */
+  #fetchRows(keys: readonly Prepared[], first: number): void {
+    const { rows } = this.#lookup
+    const last = Math.min(first + FETCHED_TOGETHER, keys.length)
+    if (!rows || rows.isUnused || last - first < 2) return
+    let count = 0
+    for (let i = first; i < last; i++) {
+      const key = keys[i]!
+      if (key.length > FETCHED_KEY_MAX) continue
+      this.#hashes[count++] = this.#hashOf(key)
+    }
+    rows.fetch(this.#hashes, count)
+  }
+
+  #hashOf(key: Prepared): number {
+    if (typeof key !== 'string') return hashKey(asBuffer(key), 0, key.length)
+    const end = this.#encode(key)
+    return hashKey(this.#scratch, 0, end)
+  }
+
   #find(key: Prepared, position: Position, context: ReadContext, lookup = this.#lookup): boolean {
     checkKey(key)
     const { view } = this.#store.tree
@@ -253,10 +279,15 @@ export class PointReader<K, V> {
       const hash = hashKey(bytes, 0, bytes.length)
       return view.find(bytes, 0, bytes.length, hash, position, context, lookup)
     }
+    const end = this.#encode(key)
+    return view.find(this.#scratch, 0, end, hashKey(this.#scratch, 0, end), position, context, lookup)
+  }
+
+  /** Writes it to the scratch and returns its end. */
+  #encode(key: string): number {
     const sizeMax = sizeMaxOf(key)
     if (sizeMax > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(sizeMax * 2)
-    const end = writePrepared(key, this.#scratch, 0)
-    return view.find(this.#scratch, 0, end, hashKey(this.#scratch, 0, end), position, context, lookup)
+    return writePrepared(key, this.#scratch, 0)
   }
 
   #value(): V {

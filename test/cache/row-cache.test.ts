@@ -44,6 +44,19 @@ describe('the row cache', () => {
     expect(cache.count).toBe(4)
   })
 
+  it('fetches rows that are there and rows that are not, and changes nothing by that', () => {
+    const { cache, rows } = newRows()
+    const keys = Array.from({ length: 40 }, (_, i) => Buffer.from(`key ${i}`))
+    const hashes = Uint32Array.from(keys, (key) => hashKey(key, 0, key.length))
+    // There is no table yet.
+    rows.fetch(hashes, hashes.length)
+    for (let i = 0; i < 20; i++) add(rows, keys[i]!, Buffer.from(`value ${i}`), i)
+    const found = keys.map((key) => find(rows, key))
+    rows.fetch(hashes, hashes.length)
+    expect(keys.map((key) => find(rows, key))).toEqual(found)
+    expect([found.filter((row) => row !== undefined).length, cache.count]).toEqual([20, 20])
+  })
+
   it('shows no row to a reader of an older position', () => {
     const { rows } = newRows()
     add(rows, Buffer.from('a'), Buffer.from('1'), 10)
