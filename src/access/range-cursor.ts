@@ -18,6 +18,7 @@ import {
   equalRange,
   successor,
 } from '../util/bytes.js'
+import { settleShape } from '../util/settle-shape.js'
 import { DeadStretch } from './dead-stretch.js'
 
 /** Entries that a step walks over, none of which it gives, before others have their turn: half a millisecond or so. */
@@ -377,3 +378,5 @@ export class RangeCursor {
     return undefined
   }
 }
+
+settleShape(() => new RangeCursor(undefined as never, undefined as never, undefined as never))

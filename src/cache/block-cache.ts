@@ -1,3 +1,4 @@
+import { settleShape } from '../util/settle-shape.js'
 import { CacheRegion, UNIT_BYTES, UNIT_WORDS } from './cache-region.js'
 
 const REGION_BYTES_MIN = 1024
@@ -332,6 +333,8 @@ export class BlockCache {
     this.#bytes -= region.units * UNIT_BYTES
   }
 }
+
+settleShape(() => new BlockCache(0))
 
 function unitsOf(payloadBytes: number): number {
   return Math.ceil((RECORD_HEADER_BYTES + payloadBytes) / UNIT_BYTES)

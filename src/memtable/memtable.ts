@@ -10,8 +10,9 @@ import {
 } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
 import { RangeTombstones } from '../key/range-tombstones.js'
-import { type Bytes, equalRange } from '../util/bytes.js'
+import { type Bytes, EMPTY_BYTES, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
+import { settleShape } from '../util/settle-shape.js'
 import { firstSlot, HashIndex } from './hash-index.js'
 import { doubled, readCursor, readTombstone } from './log-entries.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
@@ -265,6 +266,8 @@ export class Memtable implements EntryTable {
     this.#older = doubled(this.#older)
   }
 }
+
+settleShape(() => new Memtable(EMPTY_BYTES, 0, 0))
 
 function newIndexMemory(): IndexMemory {
   return {

@@ -11,6 +11,7 @@ import { CRC_RESIDUE } from '../util/crc.js'
 import { shiftCrc } from '../util/crc-shift.js'
 import { hashKey } from '../util/hash.js'
 import { letGo } from '../util/let-go.js'
+import { settleShape } from '../util/settle-shape.js'
 import { isApart, readReference } from './blob-format.js'
 import { BlobUses } from './blob-uses.js'
 import { BlockBuilder } from './block-builder.js'
@@ -250,3 +251,5 @@ export class SegmentBuilder {
     return { start: start ?? Buffer.alloc(0), end: isUnbounded ? undefined : end }
   }
 }
+
+settleShape(() => new SegmentBuilder(undefined as never))

@@ -3,6 +3,7 @@ import type { Position } from '../key/position.js'
 import { type Bytes, copyBytes, EMPTY_BYTES } from '../util/bytes.js'
 import { ownCopies, POOLED_MAX } from '../util/copy-pool.js'
 import { Scratch } from '../util/scratch.js'
+import { settleShape } from '../util/settle-shape.js'
 import { Block, BlockScratch, EntryFields } from './block.js'
 import type { BlockMemory } from './cursor-memory.js'
 import type { ReadContext } from './read-context.js'
@@ -251,3 +252,5 @@ export class SegmentIterator implements EntryIterator {
     this.#rawLast = last
   }
 }
+
+settleShape(() => new SegmentIterator(undefined as never, undefined as never, undefined as never))

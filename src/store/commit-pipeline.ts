@@ -6,6 +6,7 @@ import { LOG_HEADER_BYTES } from '../log/log-format.js'
 import type { LogWriter } from '../log/log-writer.js'
 import type { Memtable } from '../memtable/memtable.js'
 import { copyBytes } from '../util/bytes.js'
+import { settleShape } from '../util/settle-shape.js'
 import type { Durability } from './contract.js'
 import type { EventOf } from './events.js'
 import { type ForeignFrame, throwIfNotNext } from './foreign-frame.js'
@@ -384,6 +385,17 @@ export class CommitPipeline {
     })
   }
 }
+
+settleShape(
+  () =>
+    new CommitPipeline(
+      undefined as never,
+      undefined as never,
+      undefined as never,
+      undefined as never,
+      undefined as never,
+    ),
+)
 
 let lastResolve!: Waiter['resolve']
 let lastReject!: Waiter['reject']

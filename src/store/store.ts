@@ -12,6 +12,7 @@ import { Scheduler } from '../tree/scheduler.js'
 import { Tree } from '../tree/tree.js'
 import { throwIfAborted, untilAborted } from '../util/abort.js'
 import type { Bytes } from '../util/bytes.js'
+import { settleShape } from '../util/settle-shape.js'
 import { CommitPipeline, type TimedEvent } from './commit-pipeline.js'
 import { CommitTimes } from './commit-times.js'
 import { type DirectoryListing, logsFrom, prepareDirectory, takeLock } from './directory.js'
@@ -42,6 +43,10 @@ const VIEW_HOLD_MS = 60_000
  * are above. In what order things become durable when it opens, flushes and closes is decided here.
  */
 export class Store {
+  static {
+    settleShape(() => new Store(undefined as never))
+  }
+
   readonly env: Env
   readonly directory: string
   readonly options: StoreOptions

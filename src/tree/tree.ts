@@ -10,6 +10,7 @@ import { ReadPacer } from '../segment/read-pacer.js'
 import type { SegmentHost } from '../segment/segment-reader.js'
 import { assert } from '../util/assert.js'
 import type { Bytes } from '../util/bytes.js'
+import { settleShape } from '../util/settle-shape.js'
 import { mergeCursors, type Version, type VersionEdit } from '../version/version.js'
 import type { VersionSet } from '../version/version-set.js'
 import { DeadGaps } from './dead-gaps.js'
@@ -41,6 +42,12 @@ export interface TreeSetup {
  * applies batches to the active one and tells when it is full.
  */
 export class Tree {
+  static {
+    settleShape(
+      () => new Tree(undefined as never, undefined as never, undefined as never, undefined as never),
+    )
+  }
+
   readonly env: Env
   readonly directory: string
   readonly options: TreeOptions
