@@ -80,7 +80,7 @@ export async function withSegments(count, cacheBytes, use) {
   try {
     for (let i = 0; i < count; i++) {
       const entries = logEntriesOf(logOf(i * ENTRIES, ENTRIES), i * ENTRIES)
-      readers.push(new SegmentReader(host, writeSegment(directory, i + 1, entries)))
+      readers.push(SegmentReader.open(host, writeSegment(directory, i + 1, entries)))
     }
     return await use(readers, host)
   } finally {

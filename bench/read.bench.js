@@ -33,7 +33,7 @@ function findInIndex({ index }) {
 }
 
 await withSegments(1, 2 ** 30, async ([reader], { directory }) => {
-  const uncached = new SegmentReader(segmentHost(directory, 0), reader.meta)
+  const uncached = SegmentReader.open(segmentHost(directory, 0), reader.meta)
   if (findIn(reader, hits, hitHashes) !== READS) throw new Error('a key is missing')
   await measure('a point read, for each key', [
     ['memtable: hit', READS, () => findInMemtable(hits, hitHashes)],
