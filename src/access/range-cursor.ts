@@ -29,6 +29,8 @@ export const PAUSE = new Error('varve: a pause is due')
 
 /** Entries under one range tombstone that are walked before the rest of it is skipped. */
 const WALK_MAX = 16
+/** Versions of a key that are walked over before the rest is passed by a search, which costs as much. */
+const VERSIONS_WALKED = 16
 
 export interface CursorOptions {
   readonly range: KeyRange
@@ -364,8 +366,10 @@ export class RangeCursor {
       const entry = merged.current
       if (entry.keyEnd - entry.keyStart !== length) return
       if (!equalRange(entry.bytes, entry.keyStart, bytes, keyStart, length)) return
-      // A new start goes past all of them by itself.
-      if (passed > WALK_PAUSE && this.#mayPause) throw PAUSE
+      if (passed === VERSIONS_WALKED) {
+        merged.seekGE(successor(bytes.subarray(keyStart, keyStart + length)))
+        return
+      }
       merged.next()
     }
   }
