@@ -53,7 +53,7 @@ export class SegmentBuilder {
   readonly #block: BlockBuilder
   readonly #encryptor: FileEncryptor | undefined
   /** File bytes gathered for the next write(2). */
-  #pending: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
+  #pending: Buffer
   #pendingBytes = 0
   #fileBytes = 0
   #checksum = 0
@@ -79,6 +79,7 @@ export class SegmentBuilder {
       throw ioError(error, 'creating', path)
     }
     this.#encryptor = options.env.vault?.encryptor('segment')
+    this.#pending = Buffer.allocUnsafeSlow(WRITE_BYTES * 1.25)
     this.#filter = new FilterBuilder(options.column)
     this.#block = new BlockBuilder(options.basePosition, options.blockBytes)
   }
