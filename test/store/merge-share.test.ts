@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest'
 import { JobTurns } from '../../src/compaction/job-turns.js'
-import { memoryEnv } from '../../src/env/memory-env.js'
+import { runJob } from '../../src/compaction/run-job.js'
+import type { AnyJob } from '../../src/compaction/segment-job.js'
+import type { BackgroundWorker, WorkerHandlers } from '../../src/env/env.js'
+import { type MemoryEnv, memoryEnv } from '../../src/env/memory-env.js'
 import { mergeShare } from '../../src/tree/stall.js'
 import { openMemory, TINY } from './helpers.js'
-import { withoutMerges } from './without-merges.js'
 
 it('gives merges no turn of a flush before level 0 is behind, nor where they would find nothing dead', () => {
   const options = { l0SegmentsMax: 4 }
@@ -27,16 +29,36 @@ it('leaves to the oldest merge the share of turns that the oldest flush says', (
 
 /** The shares that flushes are told, in a store whose merges never end. */
 async function sharesOf(keyAt: (i: number) => string): Promise<number[]> {
+  const inner = memoryEnv({ seed: 7 })
   const shares: number[] = []
-  const { env, endMerges } = withoutMerges(memoryEnv({ seed: 7 }), (job) => {
-    if (job.kind === 'flush') shares.push(job.mergeShare)
+  const held: (() => void)[] = []
+  const startWorker = ({ onResult, onError }: WorkerHandlers): BackgroundWorker => ({
+    run(id, job) {
+      const anyJob = job as AnyJob
+      if (anyJob.kind !== 'flush') {
+        held.push(() => onError(id, new Error('the store closes')))
+        return
+      }
+      shares.push(anyJob.mergeShare)
+      const steps = runJob(inner, anyJob)
+      let step = steps.next()
+      while (!step.done) step = steps.next()
+      const { value } = step
+      queueMicrotask(() => onResult(id, value))
+    },
+    terminate: () => Promise.resolve(),
   })
-  const { db } = await openMemory({ ...TINY, workers: 1, l0SegmentsMax: 2 }, env)
+  const { db } = await openMemory({ ...TINY, workers: 1, l0SegmentsMax: 2 }, {
+    ...inner,
+    startWorker,
+  } as MemoryEnv)
   for (let flush = 0; flush < 5; flush++) {
     for (let i = 0; i < 8; i++) await db.put(keyAt(flush * 8 + i), 'value')
     await db.flush()
   }
-  await endMerges(db.close())
+  const closed = db.close()
+  for (const end of held) end()
+  await closed.catch(() => {})
   return shares
 }
 
