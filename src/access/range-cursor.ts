@@ -164,6 +164,7 @@ export class RangeCursor {
     } else if (!this.#placeForward()) return false
     let walked = 0
     let passed = 0
+    let newer = 0
     while (merged.isValid) {
       const entry = merged.current
       const { end } = this.#range
@@ -176,7 +177,8 @@ export class RangeCursor {
         passed = 0
       }
       if (entry.position > this.#atMost) {
-        merged.next()
+        if (++newer % VERSIONS_WALKED !== 0) merged.next()
+        else merged.seekGE(cloneBytes(entry.bytes, entry.keyStart, entry.keyEnd), this.#atMost)
         continue
       }
       const tombstone = this.#hider(entry.bytes, entry.keyStart, entry.keyEnd, entry.position)
@@ -242,14 +244,10 @@ export class RangeCursor {
     let seen:
       | { bytes: Bytes; valueStart: number; valueEnd: number; keyStart: number; keyEnd: number }
       | undefined
-    while (merged.isValid) {
+    for (let passed = 0; merged.isValid; passed++) {
       entry = merged.current
-      const length = entry.keyEnd - entry.keyStart
-      if (
-        length !== keyEnd - keyStart ||
-        !equalRange(entry.bytes, entry.keyStart, keyBytes, keyStart, length)
-      )
-        break
+      if (!isSameKey(entry, keyBytes, keyStart, keyEnd)) break
+      if (passed === VERSIONS_WALKED) return this.#seekNewestBackward(cloneBytes(keyBytes, keyStart, keyEnd))
       if (entry.position <= this.#atMost) {
         const { bytes, valueStart, valueEnd } = entry
         hasValue = entry.kind === KIND_PUT
@@ -264,6 +262,25 @@ export class RangeCursor {
     }
     this.#give(seen.bytes, seen.keyStart, seen.keyEnd, seen.valueStart, seen.valueEnd, position, undefined)
     return true
+  }
+
+  /** As `#takeNewestBackward`, from the other side: the sources have to be placed anew afterwards. */
+  #seekNewestBackward(key: Bytes): boolean {
+    const merged = this.#merged
+    merged.seekGE(key, this.#atMost)
+    if (merged.isValid) {
+      const entry = merged.current
+      const { bytes, keyStart, keyEnd, valueStart, valueEnd, kind, position } = entry
+      const isValue = kind === KIND_PUT && isSameKey(entry, key, 0, key.length)
+      if (isValue && !this.#hider(bytes, keyStart, keyEnd, position)) {
+        this.#give(bytes, keyStart, keyEnd, valueStart, valueEnd, position, entry)
+        this.#isPlaced = false
+        return true
+      }
+    }
+    this.#noteKey(key, 0, key.length)
+    merged.seekLT(key)
+    return false
   }
 
   #give(
@@ -363,9 +380,7 @@ export class RangeCursor {
     const bytes = this.#isKeyKept ? this.#key : this.bytes
     const keyStart = this.#isKeyKept ? 0 : this.keyStart
     for (let passed = 0; merged.isValid; passed++) {
-      const entry = merged.current
-      if (entry.keyEnd - entry.keyStart !== length) return
-      if (!equalRange(entry.bytes, entry.keyStart, bytes, keyStart, length)) return
+      if (!isSameKey(merged.current, bytes, keyStart, keyStart + length)) return
       if (passed === VERSIONS_WALKED) {
         merged.seekGE(successor(bytes.subarray(keyStart, keyStart + length)))
         return
@@ -381,6 +396,13 @@ export class RangeCursor {
     }
     return undefined
   }
+}
+
+function isSameKey(entry: EntryIterator, key: Bytes, keyStart: number, keyEnd: number): boolean {
+  const length = keyEnd - keyStart
+  return (
+    entry.keyEnd - entry.keyStart === length && equalRange(entry.bytes, entry.keyStart, key, keyStart, length)
+  )
 }
 
 settleShape(() => new RangeCursor(undefined as never, undefined as never, undefined as never))

@@ -33,8 +33,8 @@ export interface EntryIterator {
 
   seekToFirst(): void
   seekToLast(): void
-  /** To the first entry whose key is at or after `key`. */
-  seekGE(key: Bytes): void
+  /** To the first entry whose key is at or after `key`, past those of `key` itself that are above `atMost`. */
+  seekGE(key: Bytes, atMost?: Position): void
   /** To the last entry whose key is before `key`. */
   seekLT(key: Bytes): void
   next(): void

@@ -62,8 +62,8 @@ export class MergingIterator implements EntryIterator {
     this.#build(true)
   }
 
-  seekGE(key: Bytes): void {
-    for (const source of this.#sources) source.seekGE(key)
+  seekGE(key: Bytes, atMost?: Position): void {
+    for (const source of this.#sources) source.seekGE(key, atMost)
     this.#build(false)
   }
 

@@ -59,8 +59,10 @@ export class RunIterator implements EntryIterator {
     this.#backward(this.#order.length - 1, 1)
   }
 
-  seekGE(key: Bytes): void {
-    this.#forward(this.#run.lowerBound(this.#table, key), 1)
+  seekGE(key: Bytes, atMost?: Position): void {
+    const run = this.#run
+    const first = run.lowerBound(this.#table, key)
+    this.#forward(atMost === undefined ? first : run.firstAtMost(this.#table, first, key, atMost), 1)
   }
 
   seekLT(key: Bytes): void {

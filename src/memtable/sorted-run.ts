@@ -1,6 +1,6 @@
 import { OP_HEADER_BYTES, opKeyLength } from '../key/batch-format.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, compareRanges, copyBytes } from '../util/bytes.js'
+import { type Bytes, compareRanges, copyBytes, equalRange } from '../util/bytes.js'
 
 /** Entries by number, and the bytes they stand in. */
 export interface EntryTable {
@@ -71,6 +71,19 @@ export class SortedRun {
     return low
   }
 
+  /** Of the places from `first` on, where entries of `key` may stand, the first after those of them above `atMost`. */
+  firstAtMost(table: EntryTable, first: number, key: Bytes, atMost: Position): number {
+    let low = first
+    let high = this.order.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const entry = this.order[middle]!
+      if (table.positionOf(entry) > atMost && isKeyAt(table, entry, key)) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   #sample(table: EntryTable): void {
     this.#isSampled = true
     if (this.order.length < SAMPLED_ENTRIES_MIN) return
@@ -88,6 +101,12 @@ export class SortedRun {
     }
     this.#samples = { keys, starts }
   }
+}
+
+function isKeyAt(table: EntryTable, entry: number, key: Bytes): boolean {
+  const { bytes } = table
+  const op = table.offsetOf(entry)
+  return opKeyLength(bytes, op) === key.length && equalRange(bytes, op + OP_HEADER_BYTES, key, 0, key.length)
 }
 
 /** The first sample at or after `key`; the number of samples if none. */

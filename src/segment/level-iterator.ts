@@ -40,9 +40,9 @@ export class LevelIterator implements EntryIterator {
     this.#settleBackward()
   }
 
-  seekGE(key: Bytes): void {
+  seekGE(key: Bytes, atMost?: Position): void {
     this.#enter(this.#firstEndingAfter(key))
-    this.#segment?.seekGE(key)
+    this.#segment?.seekGE(key, atMost)
     this.#settleForward()
   }
 
