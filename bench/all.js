@@ -37,9 +37,9 @@ const SECTIONS = [
     small: ['--markdown', '--quick', '--entries', '20000'],
   },
   { title: 'Limits', script: 'limits.js', args: [], small: [] },
-  { title: 'The parts of a write', script: 'write.bench.js', args: [], small: [] },
-  { title: 'The parts of a read', script: 'read.bench.js', args: [], small: [] },
-  { title: 'The parts of a scan', script: 'scan.bench.js', args: [], small: [] },
+  { title: 'The parts of a write', script: 'write.bench.js', args: [], small: ['--small'] },
+  { title: 'The parts of a read', script: 'read.bench.js', args: [], small: ['--small'] },
+  { title: 'The parts of a scan', script: 'scan.bench.js', args: [], small: ['--small'] },
   {
     title: 'A sustained load of 5 million single puts, leveled',
     script: 'sustained.js',

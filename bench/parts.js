@@ -1,4 +1,5 @@
 /** What the benchmarks of the parts share: entries in log memory, a segment of them, and how results are shown. */
+import { parseArgs } from 'node:util'
 import { Bench } from 'tinybench'
 import { BlockCache } from '../dist/cache/block-cache.js'
 import { RecentlyMissed } from '../dist/cache/recently-missed.js'
@@ -19,7 +20,9 @@ import { SegmentReader } from '../dist/segment/segment-reader.js'
 import { keyOf, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
 
-export const ENTRIES = 100_000
+/** A run to see that it works; its figures say nothing. */
+const { small: isSmall } = parseArgs({ options: { small: { type: 'boolean', default: false } } }).values
+export const ENTRIES = isSmall ? 500 : 100_000
 export const VALUE_BYTES = 100
 
 /** Batches of one put each, as the log holds them: the bytes, and where each batch starts. */
@@ -91,7 +94,9 @@ export async function withSegments(count, cacheBytes, use) {
 
 /** Times tasks and prints what each takes for one item. `tasks`: `[name, items in a run, function]`. */
 export async function measure(title, tasks) {
-  const bench = new Bench({ time: 500, warmupTime: 200 })
+  const bench = new Bench(
+    isSmall ? { time: 0, iterations: 1, warmup: false } : { time: 500, warmupTime: 200 },
+  )
   for (const [name, , run] of tasks) bench.add(name, run)
   await bench.run()
   console.log(`\n${title}`)

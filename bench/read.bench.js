@@ -7,7 +7,7 @@ import { hashKey } from '../dist/util/hash.js'
 import { keyOf, missingKeyOf, numbers } from './data.js'
 import { ENTRIES, logOf, measure, memtableOf, segmentHost, withSegments } from './parts.js'
 
-const READS = 20_000
+const READS = ENTRIES / 5
 const NEWEST = Number.MAX_SAFE_INTEGER
 const next = numbers(7)
 const hits = Array.from({ length: READS }, () => asBuffer(keyOf(next(ENTRIES))))

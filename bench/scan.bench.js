@@ -7,7 +7,7 @@ import { asBuffer } from '../dist/util/bytes.js'
 import { keyOf, numbers } from './data.js'
 import { ENTRIES, logEntriesOf, logOf, measure, withSegments } from './parts.js'
 
-const SEEKS = 5000
+const SEEKS = ENTRIES / 20
 const entries = logEntriesOf(logOf(0, ENTRIES))
 const sorted = entries.sorted()
 const next = numbers(9)
