@@ -162,6 +162,7 @@ export class StoreRangeIterator<T> implements RangeIterator<T> {
     this.#throwIfUnusable()
     const view = this.#view
     if (!view) return undefined
+    noteSorting(this.#setup.store, view)
     for (const memtable of view.memtables) {
       while (!memtable.sortSome()) await this.#setup.store.fairTurn.due()
     }
@@ -244,7 +245,9 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
   #start(): RangeCursor {
     const { store, position } = this.#setup
     store.tree.pin(position)
-    this.#cursor = new RangeCursor(store.tree.view.acquire(), BLOCKING, cursorOptions(this.#setup))
+    const view = store.tree.view.acquire()
+    noteSorting(store, view)
+    this.#cursor = new RangeCursor(view, BLOCKING, cursorOptions(this.#setup))
     return this.#cursor
   }
 
@@ -255,6 +258,13 @@ export class SyncRangeIterator<T> implements IterableIterator<T> {
     this.#setup.store.tree.unpin(this.#setup.position)
     this.#cursor = undefined
   }
+}
+
+/** Before it: the work that makes it needless for later reads goes on beside it. */
+function noteSorting({ idle }: Store, { memtables }: TreeView): void {
+  let entries = 0
+  for (const memtable of memtables) entries += memtable.unsortedCount
+  if (entries > 0) idle.noteEntries(entries)
 }
 
 function closeCursor({ idle }: Store, cursor: RangeCursor): void {

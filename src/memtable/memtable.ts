@@ -175,6 +175,11 @@ export class Memtable implements EntryTable {
     return this.#offsets[entry]!
   }
 
+  /** Entries that the next ordered read has to sort. */
+  get unsortedCount(): number {
+    return this.#count - this.#runs.sortedCount
+  }
+
   /** Sorts what is not sorted yet, in steps of a few milliseconds: call until it returns true. */
   sortSome(): boolean {
     return this.#runs.sortSome(this.#offsets, this.#count)

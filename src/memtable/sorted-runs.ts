@@ -36,6 +36,10 @@ export class SortedRuns {
     this.#bytes = bytes
   }
 
+  get sortedCount(): number {
+    return this.#sortedCount
+  }
+
   get runs(): readonly SortedRun[] {
     return this.#runs
   }

@@ -32,7 +32,7 @@ export interface IdleHooks {
  * to do: the memtable becomes a segment, level 0 is merged before it is full. Each source less is one less that a range
  * read looks into, and what is flushed no recovery has to replay.
  *
- * Each is done only once range reads went over a share of the entries that it writes, and leaves nothing of its kind to do
+ * Each is done only once range reads went over, or sorted, a share of the entries that it writes, and leaves nothing of its kind to do
  * until something is written. Nothing happens by itself: no reads, no work, no timer.
  * Source: the compactions that seeks bring about, LevelDB's doc/impl.md; these are brought about by what reads cost.
  */
@@ -57,7 +57,7 @@ export class IdleUpkeep {
     this.noteEntries(entries + SEEK_ENTRIES)
   }
 
-  /** A range read went over so many entries, and goes on. */
+  /** A range read went over so many entries, and goes on; or is about to sort so many. */
   noteEntries(entries: number): void {
     this.#unseen += entries
     if (this.#unseen >= LOOK_ENTRIES) this.#look()

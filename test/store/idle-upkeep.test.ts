@@ -116,6 +116,9 @@ describe('a store that is read and not written to', () => {
     await write(db, 0, entries)
     await db.flush()
     await write(db, 0, entries)
+    // Sorts them; what is written next makes it count anew.
+    readSome(1)
+    await write(db, 0, 1)
     events.length = 0
     clock.nowMs += IDLE_MS
     readSome(1900)
@@ -129,6 +132,20 @@ describe('a store that is read and not written to', () => {
     readSome(2500)
     expect(events).toEqual(['flush.began for reads', 'flush.ended for reads', 'compaction.began for reads'])
     await ended(db, 'compaction.ended')
+    await db.close()
+  })
+
+  it('counts what a read has to sort: its first one, however short, begins the flush of an unsorted memtable', async () => {
+    const { db, clock, events } = await openIdle({ memory: 1 << 23, memtableBytes: 1 << 20 })
+    for (let round = 0; round < 2; round++) {
+      await write(db, 0, 4000)
+      events.length = 0
+      clock.nowMs += IDLE_MS
+      const read = round === 0 ? [...db.keysSync({ limit: 1 })] : await db.keys({ limit: 1 }).all()
+      expect(read).toEqual([keyAt(0)])
+      expect(events[0]).toBe('flush.began for reads')
+      await db.flush()
+    }
     await db.close()
   })
 
@@ -195,9 +212,12 @@ describe('a store that is read and not written to', () => {
   it('does nothing once it closes, whatever was read before', async () => {
     const { db, clock, events } = await openIdle({ memory: 1 << 23, memtableBytes: 1 << 20 })
     await write(db, 0, 3000)
-    clock.nowMs += IDLE_MS
     const iterators = [db.keysSync(), db.keysSync()]
-    for (const iterator of iterators) for (let entry = 0; entry < 1000; entry++) iterator.next()
+    for (const iterator of iterators) iterator.next()
+    // What was sorted counts no more.
+    await write(db, 0, 1)
+    clock.nowMs += IDLE_MS
+    for (const iterator of iterators) for (let entry = 1; entry < 1000; entry++) iterator.next()
     const closing = db.close()
     for (const iterator of iterators) iterator.return?.()
     await closing
