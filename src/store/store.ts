@@ -343,6 +343,7 @@ export class Store {
       onStall: (waitedMs: number | undefined) => this.stall.note(waitedMs),
       onCommitted: (position: Position) => {
         this.times.note(position)
+        this.tree.noteCommit()
         if (!this.#isFlushPrepared) this.#prepareFlush()
         this.#notifyCommit()
       },

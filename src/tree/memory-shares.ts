@@ -16,9 +16,12 @@ export interface MemoryUse {
   readonly cache: number
 }
 
-/** Log memory and index of all of them. */
+/** Log memory and index of all of them. What nothing was written to is the cache's for that long. */
 export function sizeOf(memtables: readonly Memtable[]): number {
-  return memtables.reduce((sum, memtable) => sum + memtable.bytes.length + memtable.indexBytes, 0)
+  return memtables.reduce(
+    (sum, memtable) => (memtable.isEmpty ? sum : sum + memtable.bytes.length + memtable.indexBytes),
+    0,
+  )
 }
 
 /** What memtables leave to the block cache. */

@@ -69,6 +69,8 @@ export class Tree {
   #view: TreeView
   /** How many memtables there is room for beside what the cache holds, as of the last change of either. */
   #memtableRoom = 0
+  /** Whether the cache has the memory of the active memtable, to which nothing was written yet. */
+  #isActiveLent = false
   /** Whether a flushed memtable is about to leave its memory to the cache. */
   #isGivingWay = false
   #isClosed = false
@@ -243,9 +245,14 @@ export class Tree {
 
   /** Gives the block cache what memtables, indexes and filters leave of the budget. */
   balanceMemory(): void {
-    const use = this.#memoryUse
-    this.cache.setCapacity(cacheCapacity(use, [...this.#memtables, ...this.#flushed]))
-    this.#memtableRoom = memtableRoom(use, this.#memtables)
+    this.cache.setCapacity(cacheCapacity(this.#memoryUse, [...this.#memtables, ...this.#flushed]))
+    this.#memtableRoom = memtableRoom(this.#memoryUse, this.#memtables)
+    this.#isActiveLent = this.active.isEmpty
+  }
+
+  /** Something was written: the active memtable wants its memory. */
+  noteCommit(): void {
+    if (this.#isActiveLent) this.balanceMemory()
   }
 
   /** Closes every file. Readers that still run see closed files. */
