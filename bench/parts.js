@@ -1,5 +1,4 @@
 /** What the benchmarks of the parts share: entries in log memory, a segment of them, and how results are shown. */
-import { parseArgs } from 'node:util'
 import { Bench } from 'tinybench'
 import { BlockCache } from '../dist/cache/block-cache.js'
 import { RecentlyMissed } from '../dist/cache/recently-missed.js'
@@ -21,7 +20,7 @@ import { keyOf, valuePool } from './data.js'
 import { makeDirectory, removeDirectory } from './directory.js'
 
 /** A run to see that it works; its figures say nothing. */
-const { small: isSmall } = parseArgs({ options: { small: { type: 'boolean', default: false } } }).values
+const isSmall = process.argv.includes('--small')
 export const ENTRIES = isSmall ? 500 : 100_000
 export const VALUE_BYTES = 100
 
