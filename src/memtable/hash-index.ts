@@ -1,3 +1,5 @@
+import { uncountedWords } from '../util/uncounted-words.js'
+
 /**
  * Maps a key's 32-bit hash to where the key's newest operation stands: open addressing, cut in tables by the hash's
  * top bits so that growing one is a short pause. A slot is a pair (hash, offset) in one cache line; no operation
@@ -5,16 +7,23 @@
  */
 const TABLE_BITS = 8
 const TABLE_SHIFT = 32 - TABLE_BITS
+const TABLE_COUNT = 1 << TABLE_BITS
 const FIRST_SLOTS = 16
+const EMPTY_TABLE = new Uint32Array(0)
 
 export class HashIndex {
-  readonly #tables: Uint32Array[] = []
-  readonly #counts = new Uint32Array(1 << TABLE_BITS)
+  readonly #tables: Uint32Array[] = new Array<Uint32Array>(TABLE_COUNT).fill(EMPTY_TABLE)
+  readonly #counts = new Uint32Array(TABLE_COUNT)
+  /** Tables of forgotten keys, each cleared when its place has a key again: all at once would take a millisecond. */
+  readonly #forgotten: Uint32Array[] = new Array<Uint32Array>(TABLE_COUNT).fill(EMPTY_TABLE)
+  /** Numbers in a table that has its first key: two for a slot. */
+  readonly #firstLength: number
   #sizeBytes = 0
 
-  constructor() {
-    const empty = new Uint32Array(0)
-    for (let i = 0; i < 1 << TABLE_BITS; i++) this.#tables.push(empty)
+  /** @param keysExpected tables have room for so many from their first key on. */
+  constructor(keysExpected = 0) {
+    const slots = Math.max(FIRST_SLOTS, (keysExpected / TABLE_COUNT) * 2)
+    this.#firstLength = 2 ** Math.ceil(Math.log2(slots * 2))
   }
 
   get sizeBytes(): number {
@@ -24,7 +33,11 @@ export class HashIndex {
   /** Forgets every key; the tables keep their size. */
   clear(): void {
     this.#counts.fill(0)
-    for (const table of this.#tables) table.fill(0)
+    for (const [number, table] of this.#tables.entries()) {
+      if (table.length === 0) continue
+      this.#forgotten[number] = table
+      this.#tables[number] = EMPTY_TABLE
+    }
   }
 
   /** The slots to search for `hash`: start at `firstSlot`, go on by 2, wrap at the end, stop at an offset of 0. */
@@ -42,7 +55,12 @@ export class HashIndex {
 
   #grow(number: number): void {
     const old = this.#tables[number]!
-    const grown = new Uint32Array(old.length === 0 ? FIRST_SLOTS * 2 : old.length * 2)
+    if (old.length === 0 && this.#forgotten[number]!.length > 0) {
+      this.#tables[number] = this.#forgotten[number]!.fill(0)
+      this.#forgotten[number] = EMPTY_TABLE
+      return
+    }
+    const grown = uncountedWords(old.length === 0 ? this.#firstLength : old.length * 2)
     for (let slot = 0; slot < old.length; slot += 2) {
       if (old[slot + 1] !== 0) place(grown, old[slot]!, old[slot + 1]!)
     }

@@ -13,12 +13,17 @@ import { RangeTombstones } from '../key/range-tombstones.js'
 import { type Bytes, EMPTY_BYTES, equalRange } from '../util/bytes.js'
 import { hashKey } from '../util/hash.js'
 import { settleShape } from '../util/settle-shape.js'
+import { uncountedWords } from '../util/uncounted-words.js'
 import { firstSlot, HashIndex } from './hash-index.js'
-import { doubled, readCursor, readTombstone } from './log-entries.js'
+import { readCursor, readTombstone } from './log-entries.js'
 import type { EntryTable, SortedRun } from './sorted-run.js'
 import { SortedRuns } from './sorted-runs.js'
 
 const FIRST_CAPACITY = 256
+/** From here on the entries of a log tell how many fit into the rest of it; room for so many more is made. */
+const TELLING_SHARE = 1 / 16
+const EXPECTED_MARGIN = 1 / 16
+const GROWTH_MIN = 1.25
 /** Offset, position and link of an entry; the hash index comes on top. */
 const ENTRY_BYTES = 12
 
@@ -58,9 +63,8 @@ export class Memtable implements EntryTable {
   #pastEnd = 0
   readonly #runs: SortedRuns
 
-  /** @param index memory of an index that nobody uses any more. */
-  constructor(bytes: Bytes, logNumber: number, basePosition: Position, index?: IndexMemory) {
-    const { offsets, positions, older, table } = index ?? newIndexMemory()
+  constructor(bytes: Bytes, logNumber: number, basePosition: Position, index = makeIndex()) {
+    const { offsets, positions, older, table } = index
     this.#index = table
     this.#offsets = offsets
     this.#positions = positions
@@ -112,7 +116,7 @@ export class Memtable implements EntryTable {
       older: this.#older,
       table: this.#index,
     }
-    const { offsets, positions, older, table } = newIndexMemory()
+    const { offsets, positions, older, table } = makeIndex()
     this.#offsets = offsets
     this.#positions = positions
     this.#older = older
@@ -196,7 +200,7 @@ export class Memtable implements EntryTable {
     const keyStart = op + OP_HEADER_BYTES
     const keyEnd = keyStart + opKeyLength(bytes, op)
     const entry = this.#count
-    if (entry === this.#offsets.length) this.#growEntries()
+    if (entry === this.#offsets.length) this.#growEntries(op)
     this.#count = entry + 1
     this.#offsets[entry] = op
     this.#positions[entry] = position - this.basePosition
@@ -265,20 +269,36 @@ export class Memtable implements EntryTable {
     return -1
   }
 
-  #growEntries(): void {
-    this.#offsets = doubled(this.#offsets)
-    this.#positions = doubled(this.#positions)
-    this.#older = doubled(this.#older)
+  /**
+   * Doubles what there is for entries, or, once a part of the log's memory is used that tells how many will come, makes
+   * room for all of them: the last time there would be megabytes to copy while a writer waits.
+   */
+  #growEntries(op: number): void {
+    const count = this.#count
+    const expected = Math.ceil((count * this.bytes.length) / op) * (1 + EXPECTED_MARGIN)
+    const isTold = op >= this.bytes.length * TELLING_SHARE
+    const capacity = isTold ? Math.ceil(Math.max(expected, count * GROWTH_MIN)) : count * 2
+    this.#offsets = grown(this.#offsets, capacity)
+    this.#positions = grown(this.#positions, capacity)
+    this.#older = grown(this.#older, capacity)
   }
 }
 
 settleShape(() => new Memtable(EMPTY_BYTES, 0, 0))
 
-function newIndexMemory(): IndexMemory {
+/** @param entriesExpected there is room for so many, and a few more. */
+export function makeIndex(entriesExpected = 0): IndexMemory {
+  const capacity = Math.max(FIRST_CAPACITY, Math.ceil(entriesExpected * (1 + EXPECTED_MARGIN)))
   return {
-    offsets: new Uint32Array(FIRST_CAPACITY),
-    positions: new Uint32Array(FIRST_CAPACITY),
-    older: new Uint32Array(FIRST_CAPACITY),
-    table: new HashIndex(),
+    offsets: uncountedWords(capacity),
+    positions: uncountedWords(capacity),
+    older: uncountedWords(capacity),
+    table: new HashIndex(entriesExpected),
   }
+}
+
+function grown(array: Uint32Array, length: number): Uint32Array {
+  const larger = uncountedWords(length)
+  larger.set(array)
+  return larger
 }

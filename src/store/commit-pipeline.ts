@@ -15,6 +15,8 @@ import { type PaceHooks, WritePacer } from './write-pacer.js'
 
 /** Frames of writes that promise nothing are handed to the system once so many bytes are there. */
 const UNWRITTEN_BYTES_MAX = 256 * 1024
+/** A group of so many batches is worth another look at the clock. */
+const LARGE_GROUP = 32
 
 export type TimedEvent = EventOf<'commit.ended'> | EventOf<'sync.ended'>
 
@@ -48,6 +50,12 @@ export class CommitPipeline {
   readonly #pacer: WritePacer
   readonly #syncs: SyncQueue
   readonly #commitSoon = () => {
+    // The slice may have ended since the first of the group: while code is cold 64 puts take longer than one.
+    const turn = this.#group.length >= LARGE_GROUP ? this.#hooks.dueTurn() : undefined
+    if (turn) void turn.then(this.#commitScheduled)
+    else this.#commitScheduled()
+  }
+  readonly #commitScheduled = () => {
     this.#isScheduled = false
     this.#commitGuarded()
   }
@@ -263,14 +271,14 @@ export class CommitPipeline {
     const waitMs = this.#pacer.owedMs()
     if (waitMs === 0) {
       const turn = this.#hooks.dueTurn()
-      if (turn) void turn.then(this.#commitSoon)
+      if (turn) void turn.then(this.#commitScheduled)
       else queueMicrotask(this.#commitSoon)
       return
     }
     this.#hooks.onStall(waitMs)
     this.#cancelWait = this.#env.clock.after(waitMs, () => {
       this.#cancelWait = undefined
-      this.#commitSoon()
+      this.#commitScheduled()
     })
   }
 

@@ -9,6 +9,7 @@ const SLICE_MS = 1
  */
 export class FairTurn {
   readonly #clock: Clock
+  /** The first slice of all is over at once: code that is not compiled yet takes many times as long. */
   #sliceEndMs = 0
   /** The turn that the running slice ends with at the latest; undefined once it came. */
   #turn: Promise<void> | undefined
@@ -17,13 +18,18 @@ export class FairTurn {
     this.#clock = clock
   }
 
-  /** A turn of the event loop to wait for; undefined while none is due. */
+  /** A turn has come, and nobody has asked since: what takes long is the least harm now. */
+  get isFresh(): boolean {
+    return this.#turn === undefined
+  }
+
+  /** A turn of the event loop to wait for; undefined while none is due: never at the first question of a turn. */
   due(): Promise<void> | undefined {
-    const nowMs = this.#clock.monotonicMs()
-    if (this.#turn) return nowMs < this.#sliceEndMs ? undefined : this.#turn
-    this.#sliceEndMs = nowMs + SLICE_MS
+    if (this.#turn) return this.#clock.monotonicMs() < this.#sliceEndMs ? undefined : this.#turn
     this.#turn = this.#clock.sleep(0).then(() => {
       this.#turn = undefined
+      // What is done before the first question counts too.
+      this.#sliceEndMs = this.#clock.monotonicMs() + SLICE_MS
     })
     return undefined
   }

@@ -1,6 +1,5 @@
-import type { Position } from '../key/position.js'
 import { LogMemoryPool } from '../log/log-memory.js'
-import { type IndexMemory, Memtable } from '../memtable/memtable.js'
+import { type IndexMemory, Memtable, makeIndex } from '../memtable/memtable.js'
 
 /**
  * Log memories kept for the next memtables, beside those that flushed ones keep: a new one is faulted in, and stays
@@ -26,8 +25,10 @@ export class MemtablePool {
     return this.#memory.take(sizeMin)
   }
 
-  make(memory: Buffer, logNumber: number, basePosition: Position): Memtable {
-    return new Memtable(memory, logNumber, basePosition, this.#indexes.pop())
+  /** The memtable after `previous`, which is full: this one is likely to have as many entries. */
+  makeNext(memory: Buffer, logNumber: number, previous: Memtable): Memtable {
+    const index = this.#indexes.pop() ?? makeIndex(previous.count)
+    return new Memtable(memory, logNumber, previous.lastPosition, index)
   }
 
   /** The caller promises that nobody looks at the memtable any more. */

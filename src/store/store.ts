@@ -362,7 +362,9 @@ export class Store {
 
   #isFlushPrepared = false
 
+  /** Where writes come so fast that they wait for turns: the first thing in one of these. A flush alone can wait. */
   #prepareFlush(): void {
+    if (!this.fairTurn.isFresh) return
     if (this.#log.current.sealedTo < this.options.memtableBytes * PREPARED_SHARE) return
     this.#isFlushPrepared = true
     this.scheduler.prepareFlush()
@@ -378,7 +380,7 @@ export class Store {
     this.#log.write()
     this.tree.versions.checkDirectory()
     this.#log.start(number, memory, active.lastPosition)
-    this.tree.rotate(this.#pool.make(memory, number, active.lastPosition))
+    this.tree.rotate(this.#pool.makeNext(memory, number, active))
     const { logNumber, basePosition, lastPosition } = active
     const openedMs = firstChangeMs(active)
     const closedMs = this.times.lastMs ?? openedMs

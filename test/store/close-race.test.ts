@@ -29,10 +29,7 @@ it('writes that come while a store closes are committed whole or refused', async
   }
 })
 
-it.each([
-  'once it runs',
-  'before it runs',
-])('a thread that is asked for as a store closes, %s, harms nobody', async (when) => {
+it('a thread that was started ahead of its first job is ended with the store, and started no more', async () => {
   const unhandled: unknown[] = []
   const note = (reason: unknown) => unhandled.push(reason)
   process.on('unhandledRejection', note)
@@ -43,11 +40,21 @@ it.each([
   }
   const runner = new JobRunner({ ...memoryEnv(), startWorker }, '/store', 1)
   runner.start(0)
-  if (when === 'once it runs') await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  runner.start(0)
   await runner.close()
+  runner.start(0)
   await new Promise((resolve) => setTimeout(resolve, 10))
   process.off('unhandledRejection', note)
-  expect(started).toBe(when === 'once it runs' ? 1 : 0)
-  expect(ended).toBe(started)
+  expect([started, ended]).toEqual([1, 1])
   expect(unhandled).toEqual([])
+})
+
+it('a thread that cannot be started ahead fails nothing but its first job', async () => {
+  const startWorker = () => {
+    throw new Error('no threads')
+  }
+  const runner = new JobRunner({ ...memoryEnv(), startWorker }, '/store', 1)
+  runner.start(0)
+  await expect(runner.run(() => ({}) as never, 0)).rejects.toThrow('no threads')
+  await runner.close()
 })

@@ -34,6 +34,74 @@ it('asks for no turn where the loop turns by itself', async () => {
   }
 })
 
+it('asks for a turn at the second question of all: code is cold', () => {
+  const fairTurn = new FairTurn(nodeEnv.clock)
+  expect(fairTurn.due()).toBeUndefined()
+  expect(fairTurn.due()).toBeInstanceOf(Promise)
+})
+
+it('counts what was done in a turn before the first question', async () => {
+  let nowMs = 0
+  const fairTurn = new FairTurn({ ...nodeEnv.clock, monotonicMs: () => nowMs })
+  expect(fairTurn.isFresh).toBe(true)
+  fairTurn.due()
+  expect(fairTurn.isFresh).toBe(false)
+  await fairTurn.due()
+  expect(fairTurn.isFresh).toBe(true)
+  nowMs += 2
+  expect(fairTurn.due()).toBeUndefined()
+  expect(fairTurn.due()).toBeInstanceOf(Promise)
+})
+
+it.each([
+  [64, 0],
+  [8, 8],
+])('%d first puts at once: %d are committed before the event loop turns', async (count, early) => {
+  const { db } = await openMemory({ durability: 'os' })
+  const puts = Array.from({ length: count }, (_, i) => db.put(pad(i), 'x'))
+  for (let i = 0; i < 20; i++) await undefined
+  expect(db.position).toBe(early)
+  await Promise.all(puts)
+  expect(db.position).toBe(count)
+  await db.close()
+})
+
+describe('the background thread', () => {
+  const value = 'x'.repeat(1000)
+  async function startedBy(pace: () => Promise<unknown>): Promise<{ position: number; rotatedAt: number }> {
+    const inner = memoryEnv()
+    let position = -1
+    const startWorker = () => {
+      if (position < 0) position = db.position
+      return undefined
+    }
+    const { db } = await openMemory({ memtableBytes: 65536, workers: 1 }, { ...inner, startWorker })
+    let rotatedAt = -1
+    db.on('log.rotated', () => {
+      rotatedAt = db.position
+    })
+    while (rotatedAt < 0) {
+      await Promise.all(Array.from({ length: 4 }, (_, i) => db.put(pad(i), value)))
+      await pace()
+    }
+    await db.flush()
+    await db.close()
+    return { position, rotatedAt }
+  }
+
+  it('starts while the first memtable fills, where writers wait for turns', async () => {
+    const { position, rotatedAt } = await startedBy(() => Promise.resolve())
+    expect(position).toBeGreaterThan(0)
+    expect(position).toBeLessThan(rotatedAt)
+  })
+
+  it('starts with the first flush where nothing is in a hurry', async () => {
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    const { position, rotatedAt } = await startedBy(() => turn().then(turn))
+    expect(position).toBeGreaterThanOrEqual(rotatedAt)
+  })
+})
+
 describe('a loop that only awaits a store', () => {
   let db: OpenedStore['db']
   beforeEach(async () => {
