@@ -9,8 +9,9 @@ const SLICE_MS = 1
  */
 export class FairTurn {
   readonly #clock: Clock
-  /** The first slice of all is over at once: code that is not compiled yet takes many times as long. */
   #sliceEndMs = 0
+  /** As the first slice of all: code that is not compiled yet takes many times as long. */
+  #isSpent = true
   /** The turn that the running slice ends with at the latest; undefined once it came. */
   #turn: Promise<void> | undefined
 
@@ -23,11 +24,21 @@ export class FairTurn {
     return this.#turn === undefined
   }
 
+  /** What took long was done: the running slice is over, or the next one at its second question. */
+  spend(): void {
+    this.#isSpent = true
+    this.#sliceEndMs = 0
+  }
+
   /** A turn of the event loop to wait for; undefined while none is due: never at the first question of a turn. */
   due(): Promise<void> | undefined {
-    if (this.#turn) return this.#clock.monotonicMs() < this.#sliceEndMs ? undefined : this.#turn
+    const nowMs = this.#clock.monotonicMs()
+    if (this.#turn) return nowMs < this.#sliceEndMs ? undefined : this.#turn
+    // Nobody has asked for as long as a slice: who asks now has done nothing yet.
+    if (!this.#isSpent && nowMs >= this.#sliceEndMs) this.#sliceEndMs = nowMs + SLICE_MS
     this.#turn = this.#clock.sleep(0).then(() => {
       this.#turn = undefined
+      this.#isSpent = false
       // What is done before the first question counts too.
       this.#sliceEndMs = this.#clock.monotonicMs() + SLICE_MS
     })

@@ -368,6 +368,7 @@ export class Store {
     if (this.#log.current.sealedTo < this.options.memtableBytes * PREPARED_SHARE) return
     this.#isFlushPrepared = true
     this.scheduler.prepareFlush()
+    this.fairTurn.spend()
   }
 
   /** The active memtable and its log file are complete; the next ones start where they end. */
@@ -388,6 +389,7 @@ export class Store {
     this.events.emit({ type: 'log.rotated', logNumber: number })
     this.#logAge.restart()
     this.scheduler.wake()
+    this.fairTurn.spend()
   }
 
   #seedTimes(recovered: readonly ReplayedLog[]): void {

@@ -40,17 +40,45 @@ it('asks for a turn at the second question of all: code is cold', () => {
   expect(fairTurn.due()).toBeInstanceOf(Promise)
 })
 
-it('counts what was done in a turn before the first question', async () => {
+describe('a slice', () => {
   let nowMs = 0
-  const fairTurn = new FairTurn({ ...nodeEnv.clock, monotonicMs: () => nowMs })
-  expect(fairTurn.isFresh).toBe(true)
-  fairTurn.due()
-  expect(fairTurn.isFresh).toBe(false)
-  await fairTurn.due()
-  expect(fairTurn.isFresh).toBe(true)
-  nowMs += 2
-  expect(fairTurn.due()).toBeUndefined()
-  expect(fairTurn.due()).toBeInstanceOf(Promise)
+  let fairTurn: FairTurn
+  beforeEach(async () => {
+    nowMs = 0
+    fairTurn = new FairTurn({ ...nodeEnv.clock, monotonicMs: () => nowMs })
+    expect(fairTurn.isFresh).toBe(true)
+    fairTurn.due()
+    expect(fairTurn.isFresh).toBe(false)
+    await fairTurn.due()
+    expect(fairTurn.isFresh).toBe(true)
+  })
+
+  it('counts what was done in its turn before the first question', () => {
+    nowMs += 0.75
+    expect(fairTurn.due()).toBeUndefined()
+    nowMs += 0.5
+    expect(fairTurn.due()).toBeInstanceOf(Promise)
+  })
+
+  it('is whole for who asks after a while', () => {
+    nowMs += 2
+    expect(fairTurn.due()).toBeUndefined()
+    nowMs += 0.75
+    expect(fairTurn.due()).toBeUndefined()
+    nowMs += 0.5
+    expect(fairTurn.due()).toBeInstanceOf(Promise)
+  })
+
+  it.each([false, true])('is over once it was spent, asked before: %s', async (isAsked) => {
+    if (isAsked) fairTurn.due()
+    fairTurn.spend()
+    if (!isAsked) expect(fairTurn.due()).toBeUndefined()
+    const turn = fairTurn.due()
+    expect(turn).toBeInstanceOf(Promise)
+    await turn
+    expect(fairTurn.due()).toBeUndefined()
+    expect(fairTurn.due()).toBeUndefined()
+  })
 })
 
 it.each([
