@@ -12,36 +12,48 @@ export class FairTurn {
   #sliceEndMs = 0
   /** As the first slice of all: code that is not compiled yet takes many times as long. */
   #isSpent = true
-  /** The turn that the running slice ends with at the latest; undefined once it came. */
+  /** The turn that the running slice ends with at the latest; undefined while none runs. */
   #turn: Promise<void> | undefined
+  #isAwaited = false
+  #isAsked = false
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** A turn has come, and nobody has asked since: what takes long is the least harm now. */
+  /** Nobody has asked since the last turn came: what takes long is the least harm now. */
   get isFresh(): boolean {
-    return this.#turn === undefined
+    return !this.#isAsked
   }
 
-  /** What took long was done: the running slice is over, or the next one at its second question. */
+  /** What took long was done: the running slice is over, or, where none runs, the next one as it begins. */
   spend(): void {
     this.#isSpent = true
     this.#sliceEndMs = 0
   }
 
-  /** A turn of the event loop to wait for; undefined while none is due: never at the first question of a turn. */
+  /** A turn of the event loop to wait for, once; undefined while none is due. */
   due(): Promise<void> | undefined {
     const nowMs = this.#clock.monotonicMs()
-    if (this.#turn) return nowMs < this.#sliceEndMs ? undefined : this.#turn
-    // Nobody has asked for as long as a slice: who asks now has done nothing yet.
-    if (!this.#isSpent && nowMs >= this.#sliceEndMs) this.#sliceEndMs = nowMs + SLICE_MS
+    this.#isAsked = true
+    if (!this.#turn) this.#begin(nowMs)
+    else if (nowMs >= this.#sliceEndMs) {
+      this.#isAwaited = true
+      return this.#turn
+    }
+    return undefined
+  }
+
+  #begin(nowMs: number): void {
+    if (!this.#isSpent) this.#sliceEndMs = nowMs + SLICE_MS
     this.#turn = this.#clock.sleep(0).then(() => {
+      const wasAwaited = this.#isAwaited
       this.#turn = undefined
       this.#isSpent = false
-      // What is done before the first question counts too.
-      this.#sliceEndMs = this.#clock.monotonicMs() + SLICE_MS
+      this.#isAwaited = false
+      this.#isAsked = false
+      // Who waited goes on now: what they do before anybody asks counts too.
+      if (wasAwaited) this.#begin(this.#clock.monotonicMs())
     })
-    return undefined
   }
 }

@@ -52,30 +52,42 @@ describe('a slice', () => {
     await fairTurn.due()
     expect(fairTurn.isFresh).toBe(true)
   })
+  const loopTurns = () => new Promise((resolve) => setTimeout(resolve, 2))
 
-  it('counts what was done in its turn before the first question', () => {
-    nowMs += 0.75
-    expect(fairTurn.due()).toBeUndefined()
-    nowMs += 0.5
-    expect(fairTurn.due()).toBeInstanceOf(Promise)
-  })
-
-  it('is whole for who asks after a while', () => {
+  it('counts what was done in a turn that was waited for, before the first question', async () => {
     nowMs += 2
-    expect(fairTurn.due()).toBeUndefined()
-    nowMs += 0.75
-    expect(fairTurn.due()).toBeUndefined()
-    nowMs += 0.5
-    expect(fairTurn.due()).toBeInstanceOf(Promise)
-  })
-
-  it.each([false, true])('is over once it was spent, asked before: %s', async (isAsked) => {
-    if (isAsked) fairTurn.due()
-    fairTurn.spend()
-    if (!isAsked) expect(fairTurn.due()).toBeUndefined()
     const turn = fairTurn.due()
     expect(turn).toBeInstanceOf(Promise)
     await turn
+    nowMs += 0.75
+    expect(fairTurn.due()).toBeUndefined()
+    nowMs += 0.5
+    expect(fairTurn.due()).toBeInstanceOf(Promise)
+  })
+
+  it('is whole for who asks in a turn that nobody waited for', async () => {
+    await loopTurns()
+    for (let i = 0; i < 3; i++) {
+      nowMs += 2
+      expect(fairTurn.due()).toBeUndefined()
+      nowMs += 0.75
+      expect(fairTurn.due()).toBeUndefined()
+      await loopTurns()
+    }
+  })
+
+  it('is over once it was spent', async () => {
+    for (const isAsked of [false, true, false]) {
+      if (isAsked) expect(fairTurn.due()).toBeUndefined()
+      fairTurn.spend()
+      const turn = fairTurn.due()
+      expect(turn).toBeInstanceOf(Promise)
+      await turn
+    }
+    await loopTurns()
+    fairTurn.spend()
+    expect(fairTurn.due()).toBeUndefined()
+    await fairTurn.due()
     expect(fairTurn.due()).toBeUndefined()
     expect(fairTurn.due()).toBeUndefined()
   })
