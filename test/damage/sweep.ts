@@ -2,6 +2,7 @@ import { memoryEnv } from '../../src/env/memory-env.js'
 import type { MemoryFileSystem } from '../../src/env/memory-file-system.js'
 import { VarveError } from '../../src/errors.js'
 import { dump, openMemory, STORE } from '../store/helpers.js'
+import { residentBytes } from './resident.js'
 import { historyOf, type Victim } from './stores.js'
 
 /** What became of a damaged store. */
@@ -29,7 +30,7 @@ const ALLOWED = /^(same|earlier|VARVE_(CORRUPTION|FORMAT_VERSION|INVALID_ARGUMEN
 
 export class Sweep {
   readonly #victim: Victim
-  readonly #baseBytes = process.memoryUsage().rss
+  readonly #baseBytes = residentBytes()
   readonly report: SweepReport = { cases: 0, verdicts: new Map(), slowestMs: 0, grownBytes: 0 }
 
   constructor(victim: Victim) {
@@ -162,7 +163,7 @@ export class Sweep {
     report.verdicts.set(code, (report.verdicts.get(code) ?? 0) + 1)
     report.slowestMs = Math.max(report.slowestMs, tookMs)
     if (++report.cases % 500 === 0) {
-      report.grownBytes = Math.max(report.grownBytes, process.memoryUsage().rss - this.#baseBytes)
+      report.grownBytes = Math.max(report.grownBytes, residentBytes() - this.#baseBytes)
     }
   }
 

@@ -1,5 +1,6 @@
 import { SeededRandom } from '../../src/env/seeded-random.js'
 import { VarveError } from '../../src/errors.js'
+import { residentBytes } from '../damage/resident.js'
 import type { Target } from './targets.js'
 
 /** What a decoder said, numbers left out: the same kind of finding, whatever the place. */
@@ -31,7 +32,7 @@ export async function fuzz(
 ): Promise<FuzzReport> {
   const weights = targets.reduce((sum, target) => sum + target.weight, 0)
   const findings: Finding[] = []
-  const baseBytes = process.memoryUsage().rss
+  const baseBytes = residentBytes()
   let slowestMs = 0
   let grownBytes = 0
   let done = 0
@@ -44,7 +45,7 @@ export async function fuzz(
       const startMs = performance.now()
       const outcome = await outcomeOf(target, input)
       slowestMs = Math.max(slowestMs, performance.now() - startMs)
-      if (n % 256 === 0) grownBytes = Math.max(grownBytes, process.memoryUsage().rss - baseBytes)
+      if (n % 256 === 0) grownBytes = Math.max(grownBytes, residentBytes() - baseBytes)
       if (known.has(outcome)) continue
       known.add(outcome)
       findings.push({ target: target.name, outcome, input })
