@@ -1,4 +1,4 @@
-import type { EntryIterator } from '../iterator/entry-iterator.js'
+import { type EntryIterator, isOfKey } from '../iterator/entry-iterator.js'
 import { MergingIterator } from '../iterator/merging-iterator.js'
 import { expiryBetween, KIND_PUT } from '../key/batch-format.js'
 import type { KeyRange } from '../key/key-range.js'
@@ -15,7 +15,6 @@ import {
   compareRanges,
   copyBytes,
   EMPTY_BYTES,
-  equalRange,
   successor,
 } from '../util/bytes.js'
 import { settleShape } from '../util/settle-shape.js'
@@ -246,7 +245,7 @@ export class RangeCursor {
       | undefined
     for (let passed = 0; merged.isValid; passed++) {
       entry = merged.current
-      if (!isSameKey(entry, keyBytes, keyStart, keyEnd)) break
+      if (!isOfKey(entry, keyBytes, keyStart, keyEnd)) break
       if (passed === VERSIONS_WALKED) return this.#seekNewestBackward(cloneBytes(keyBytes, keyStart, keyEnd))
       if (entry.position <= this.#atMost) {
         const { bytes, valueStart, valueEnd } = entry
@@ -271,7 +270,7 @@ export class RangeCursor {
     if (merged.isValid) {
       const entry = merged.current
       const { bytes, keyStart, keyEnd, valueStart, valueEnd, kind, position } = entry
-      const isValue = kind === KIND_PUT && isSameKey(entry, key, 0, key.length)
+      const isValue = kind === KIND_PUT && isOfKey(entry, key, 0, key.length)
       if (isValue && !this.#hider(bytes, keyStart, keyEnd, position)) {
         this.#give(bytes, keyStart, keyEnd, valueStart, valueEnd, position, entry)
         this.#isPlaced = false
@@ -380,7 +379,7 @@ export class RangeCursor {
     const bytes = this.#isKeyKept ? this.#key : this.bytes
     const keyStart = this.#isKeyKept ? 0 : this.keyStart
     for (let passed = 0; merged.isValid; passed++) {
-      if (!isSameKey(merged.current, bytes, keyStart, keyStart + length)) return
+      if (!isOfKey(merged.current, bytes, keyStart, keyStart + length)) return
       if (passed === VERSIONS_WALKED) {
         merged.seekGE(successor(bytes.subarray(keyStart, keyStart + length)))
         return
@@ -396,13 +395,6 @@ export class RangeCursor {
     }
     return undefined
   }
-}
-
-function isSameKey(entry: EntryIterator, key: Bytes, keyStart: number, keyEnd: number): boolean {
-  const length = keyEnd - keyStart
-  return (
-    entry.keyEnd - entry.keyStart === length && equalRange(entry.bytes, entry.keyStart, key, keyStart, length)
-  )
 }
 
 settleShape(() => new RangeCursor(undefined as never, undefined as never, undefined as never))

@@ -53,7 +53,7 @@ export class JobRunner {
     const index = lane % this.#workerCount
     if (this.#running(index)) return
     try {
-      this.#workers[index] = WorkerSlot.start(this.#env)
+      this.#startSlot(index)
     } catch {
       // The first job tells what is wrong.
     }
@@ -84,8 +84,10 @@ export class JobRunner {
       await this.#env.clock.sleep(0)
       if (this.#isClosed) throw new VarveError('VARVE_CLOSED', 'the store was closed')
     }
-    const running = this.#running(index)
-    if (running) return running
+    return this.#running(index) ?? this.#startSlot(index)
+  }
+
+  #startSlot(index: number): WorkerSlot | undefined {
     const slot = WorkerSlot.start(this.#env)
     this.#workers[index] = slot
     return slot

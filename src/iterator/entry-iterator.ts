@@ -1,5 +1,5 @@
 import type { Position } from '../key/position.js'
-import type { Bytes } from '../util/bytes.js'
+import { type Bytes, equalRange } from '../util/bytes.js'
 
 /**
  * Walks the entries of one source in the order of the engine: keys ascending as unsigned bytes and, for one key,
@@ -39,4 +39,12 @@ export interface EntryIterator {
   seekLT(key: Bytes): void
   next(): void
   prev(): void
+}
+
+/** Whether the entry is one of the key. */
+export function isOfKey(entry: EntryIterator, key: Bytes, keyStart: number, keyEnd: number): boolean {
+  const length = keyEnd - keyStart
+  return (
+    entry.keyEnd - entry.keyStart === length && equalRange(entry.bytes, entry.keyStart, key, keyStart, length)
+  )
 }

@@ -1,6 +1,6 @@
-import type { EntryIterator } from '../iterator/entry-iterator.js'
+import { type EntryIterator, isOfKey } from '../iterator/entry-iterator.js'
 import type { Position } from '../key/position.js'
-import { type Bytes, copyBytes, EMPTY_BYTES, equalRange } from '../util/bytes.js'
+import { type Bytes, copyBytes, EMPTY_BYTES } from '../util/bytes.js'
 import { ownCopies, POOLED_MAX } from '../util/copy-pool.js'
 import { Scratch } from '../util/scratch.js'
 import { settleShape } from '../util/settle-shape.js'
@@ -94,7 +94,8 @@ export class SegmentIterator implements EntryIterator {
   seekGE(key: Bytes, atMost?: Position): void {
     this.#seekFirst(key)
     // Few: of the versions of a key segments keep what snapshots need.
-    if (atMost !== undefined) while (this.isValid && this.position > atMost && this.#isOn(key)) this.next()
+    if (atMost === undefined) return
+    while (this.isValid && this.position > atMost && isOfKey(this, key, 0, key.length)) this.next()
   }
 
   seekLT(key: Bytes): void {
@@ -137,11 +138,6 @@ export class SegmentIterator implements EntryIterator {
     const entry = block.lowerBound(key, 0, key.length)
     if (entry < block.count) this.#standOn(block, entry)
     else this.#enter(number + 1, 0)
-  }
-
-  #isOn(key: Bytes): boolean {
-    const { keyStart, keyEnd } = this
-    return keyEnd - keyStart === key.length && equalRange(this.bytes, keyStart, key, 0, key.length)
   }
 
   #enter(number: number, entry: number): void {

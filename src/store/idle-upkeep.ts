@@ -32,8 +32,8 @@ export interface IdleHooks {
  * to do: the memtable becomes a segment, level 0 is merged before it is full. Each source less is one less that a range
  * read looks into, and what is flushed no recovery has to replay.
  *
- * Each is done only once range reads went over, or sorted, a share of the entries that it writes, and leaves nothing of its kind to do
- * until something is written. Nothing happens by itself: no reads, no work, no timer.
+ * Each is done only once range reads went over, or sorted, a share of the entries that it writes, and leaves nothing of
+ * its kind to do until something is written. Nothing happens by itself: no reads, no work, no timer.
  * Source: the compactions that seeks bring about, LevelDB's doc/impl.md; these are brought about by what reads cost.
  */
 export class IdleUpkeep {
